@@ -1,0 +1,33 @@
+"""Trained networks as spiking networks without retraining, and the tests that say what that costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": "snnrepro.readers.load",
+    "Network": "snnrepro.network.graph",
+    "SnnReproError": "snnrepro.errors",
+    "ModelError": "snnrepro.errors",
+    "ArchiveError": "snnrepro.errors",
+    "DataError": "snnrepro.errors",
+    "DependencyError": "snnrepro.errors",
+}
+
+__all__ = ["ArchiveError", "DataError", "DependencyError", "ModelError", "Network", "SnnReproError", "load"]
+
+if TYPE_CHECKING:
+    from snnrepro.errors import ArchiveError, DataError, DependencyError, ModelError, SnnReproError
+    from snnrepro.network.graph import Network
+    from snnrepro.readers.load import load
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that ``import snnrepro`` loads nothing heavy."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'snnrepro' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,0 +1,98 @@
+"""TensorFlow with Keras 2 as ``tf.keras``, on every TensorFlow from 2.4 to 2.21."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+from typing import Any, List, Tuple
+
+from snnrepro.errors import DependencyError
+from snnrepro.frameworks.quiet import quiet_stderr
+
+INSTALL = "pip install tensorflow tf-keras"
+
+
+def import_tensorflow() -> Any:
+    """Return the ``tensorflow`` module with Keras 2 behind ``tf.keras``, imported quietly.
+
+    From TensorFlow 2.16 on ``tf.keras`` is Keras 3; NengoDL and the thesis's protocol need Keras 2, which then
+    lives in the package tf-keras. ``TF_USE_LEGACY_KERAS=1`` selects it, but only before ``tf.keras`` is first touched.
+
+    Returns
+    -------
+    module
+        ``tensorflow``.
+
+    Raises
+    ------
+    DependencyError
+        TensorFlow is missing, or only Keras 3 can be had; the message names the command that mends it.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise DependencyError(f"TensorFlow is not installed; run: {INSTALL}")
+    if importlib.util.find_spec("tf_keras") is not None:
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    first = "tensorflow" not in sys.modules
+    if first:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with quiet_stderr():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")  # the first look makes CUDA chatter; later ones are silent
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    import tensorflow as tf
+
+    _require_keras_2(tf)
+    return tf
+
+
+def keras_package(tf: Any) -> str:
+    """Return the dotted name of the package that Keras 2's modules live in, e.g. ``tf_keras.src``."""
+    parts = str(tf.keras.Model.__module__).split(".")
+    if parts[0] == "tensorflow":
+        return "tensorflow.python.keras"
+    return ".".join(parts[:2]) if len(parts) > 1 and parts[1] == "src" else parts[0]
+
+
+def gpu_names() -> List[str]:
+    """Return the names of the GPUs that TensorFlow sees (empty on a CPU machine)."""
+    tf = import_tensorflow()
+    return [str(device.name) for device in tf.config.list_physical_devices("GPU")]
+
+
+def seed_everything(tf: Any, seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow: Keras draws from all three, and its own helper came with TF 2.7."""
+    import random
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
+    tf.random.set_seed(seed)
+
+
+def _require_keras_2(tf: Any) -> None:
+    try:
+        # Only asked here: on TensorFlow >= 2.16 a missing tf-keras shows itself when tf.keras is first touched.
+        major = _keras_version(tf)[0]
+    except ImportError as error:
+        raise DependencyError(f"tf.keras cannot be imported ({error}); run: pip install tf-keras") from error
+    if major >= 3:
+        if importlib.util.find_spec("tf_keras") is None:
+            raise DependencyError(
+                f"TensorFlow {tf.__version__} brings only Keras 3, and NengoDL needs Keras 2; "
+                f"run: pip install tf-keras~={'.'.join(tf.__version__.split('.')[:2])}.0"
+            )
+        raise DependencyError(
+            "tf.keras was already imported as Keras 3 in this process; "
+            "set TF_USE_LEGACY_KERAS=1 before the first import of tensorflow"
+        )
+
+
+def _keras_version(tf: Any) -> Tuple[int, ...]:
+    version = getattr(tf.keras, "__version__", None)
+    if version is None:  # some TensorFlow releases hide it behind the lazy loader
+        version = __import__(str(tf.keras.Model.__module__).split(".")[0]).__version__
+    return tuple(int(part) for part in str(version).split(".")[:2])

@@ -1,0 +1,125 @@
+"""A trained network as a small typed graph: nodes in topological order, each assigned once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Mapping, Tuple
+
+from snnrepro.errors import ModelError
+from snnrepro.network.geometry import output_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Union
+
+    from snnrepro.arrays import FloatArray
+    from snnrepro.network.layers import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One layer in its place.
+
+    Attributes
+    ----------
+    name : str
+        Its own name and that of its output; unique in the network.
+    inputs : tuple of str
+        The names of the nodes (or of the network's input) it reads.
+    layer : Layer
+        What it computes.
+    """
+
+    name: str
+    inputs: Tuple[str, ...]
+    layer: Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained feed-forward network.
+
+    Attributes
+    ----------
+    input_name : str
+        The name of the input.
+    input_shape : tuple of int
+        Its shape without the batch axis, in the model's own layout.
+    nodes : tuple of Node
+        In topological order; the last one is the output.
+    sources : mapping of str to str
+        Where the network comes from, e.g. ``{"file": "dense.onnx", "sha256": "..."}``.
+
+    Raises
+    ------
+    ModelError
+        A name is used twice, a node reads what is not there, or a shape does not fit.
+    """
+
+    input_name: str
+    input_shape: Tuple[int, ...]
+    nodes: Tuple[Node, ...]
+    sources: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_shapes", self._infer_shapes())
+
+    @property
+    def shapes(self) -> Mapping[str, Tuple[int, ...]]:
+        """The shape of every value by name, without the batch axis."""
+        shapes: Mapping[str, Tuple[int, ...]] = self._shapes  # type: ignore[attr-defined]
+        return shapes
+
+    @property
+    def output_shape(self) -> Tuple[int, ...]:
+        """The shape of the output, without the batch axis."""
+        return self.shapes[self.nodes[-1].name]
+
+    def forward(self, x: Any) -> FloatArray:
+        """Evaluate the network as trained, in float32.
+
+        Parameters
+        ----------
+        x : array_like
+            ``(n_images, *input_shape)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Scores, float32, ``(n_images, *output_shape)``.
+
+        Raises
+        ------
+        DataError
+            `x` has another shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from snnrepro.network.layers import Dense
+        >>> net = Network("x", (2,), (Node("y", ("x",), Dense(np.ones((2, 1)), np.zeros(1))),), {})
+        >>> net.forward([[1.0, 2.0]])
+        array([[3.]], dtype=float32)
+        """
+        from snnrepro.network.forward import evaluate
+
+        return evaluate(self, x)
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write the network to a versioned npz archive (no pickle); see `snnrepro.network.archive`."""
+        from snnrepro.network.archive import save
+
+        save(self, path)
+
+    def _infer_shapes(self) -> Mapping[str, Tuple[int, ...]]:
+        if not self.nodes:
+            raise ModelError("Network: it has no nodes")
+        shapes = {self.input_name: tuple(int(size) for size in self.input_shape)}
+        for node in self.nodes:
+            if node.name in shapes:
+                raise ModelError(f"Network: the name {node.name!r} is assigned twice")
+            missing = [name for name in node.inputs if name not in shapes]
+            if missing:
+                raise ModelError(f"Network: node {node.name!r} reads {missing}, which no node before it gives")
+            shapes[node.name] = output_shape(node.name, node.layer, [shapes[name] for name in node.inputs])
+        return shapes
