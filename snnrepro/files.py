@@ -7,11 +7,11 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO, Iterator, Union
+from typing import IO, Iterator
 
 
 @contextlib.contextmanager
-def written_whole(path: Union[str, Path]) -> Iterator[IO[bytes]]:
+def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a binary file beside `path` that takes its place only if the block ends without an exception.
 
     Parameters
@@ -40,7 +40,7 @@ def written_whole(path: Union[str, Path]) -> Iterator[IO[bytes]]:
         raise
 
 
-def sha256_of(path: Union[str, Path]) -> str:
+def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

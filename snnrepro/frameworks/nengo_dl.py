@@ -77,7 +77,7 @@ def _no_child_process(tf: Any) -> Iterator[None]:
     """Answer NengoDL's question for a GPU from this process; it would start a second TensorFlow (up to 25 s) to ask."""
     original = subprocess.call
     found = bool(tf.config.list_physical_devices("GPU"))
-    subprocess.call = lambda *args, **kwargs: 0 if found else 1  # type: ignore[assignment]
+    subprocess.call = lambda *args, **kwargs: 0 if found else 1
     try:
         yield
     finally:

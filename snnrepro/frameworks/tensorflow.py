@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
-from typing import Any, List, Tuple
+from typing import Any
 
 from snnrepro.errors import DependencyError
 from snnrepro.frameworks.quiet import quiet_stderr
@@ -56,7 +56,7 @@ def keras_package(tf: Any) -> str:
     return ".".join(parts[:2]) if len(parts) > 1 and parts[1] == "src" else parts[0]
 
 
-def gpu_names() -> List[str]:
+def gpu_names() -> list[str]:
     """Return the names of the GPUs that TensorFlow sees (empty on a CPU machine)."""
     tf = import_tensorflow()
     return [str(device.name) for device in tf.config.list_physical_devices("GPU")]
@@ -91,7 +91,7 @@ def _require_keras_2(tf: Any) -> None:
         )
 
 
-def _keras_version(tf: Any) -> Tuple[int, ...]:
+def _keras_version(tf: Any) -> tuple[int, ...]:
     version = getattr(tf.keras, "__version__", None)
     if version is None:  # some TensorFlow releases hide it behind the lazy loader
         version = __import__(str(tf.keras.Model.__module__).split(".")[0]).__version__

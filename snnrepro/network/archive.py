@@ -10,7 +10,7 @@ import hashlib
 import json
 import zipfile
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from snnrepro.network.layers import LAYER_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Union
 
     from snnrepro.arrays import AnyArray
 
@@ -32,7 +31,7 @@ _HEADER_LIMIT = 64 * 2**20  # bytes; a graph's description is kilobytes
 _LAYERS = {layer.__name__: layer for layer in LAYER_TYPES}
 
 
-def save(network: Network, path: Union[str, Path]) -> None:
+def save(network: Network, path: str | Path) -> None:
     """Write `network` to `path`; the same network gives the same bytes.
 
     Parameters
@@ -42,10 +41,10 @@ def save(network: Network, path: Union[str, Path]) -> None:
     path : str or Path
         The archive; by custom it ends in ``.npz``.
     """
-    arrays: Dict[str, AnyArray] = {}
+    arrays: dict[str, AnyArray] = {}
     nodes = []
     for index, node in enumerate(network.nodes):
-        values: Dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for field in fields(node.layer):
             value = getattr(node.layer, field.name)
             if isinstance(value, np.ndarray):
@@ -66,10 +65,11 @@ def save(network: Network, path: Union[str, Path]) -> None:
     }
     text = json.dumps(header, sort_keys=True).encode()
     with written_whole(path) as file:
-        np.savez(file, **{_HEADER: np.frombuffer(text, dtype=np.uint8)}, **arrays)
+        arrays[_HEADER] = np.frombuffer(text, dtype=np.uint8)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
 
 
-def load(path: Union[str, Path]) -> Network:
+def load(path: str | Path) -> Network:
     """Read a network from an archive that `save` wrote.
 
     Parameters
@@ -109,7 +109,7 @@ def load(path: Union[str, Path]) -> Network:
         raise ArchiveError(f"{path}: the archive is damaged ({type(error).__name__}: {error})") from error
 
 
-def _read_header(path: Union[str, Path], archive: zipfile.ZipFile) -> Mapping[str, Any]:
+def _read_header(path: str | Path, archive: zipfile.ZipFile) -> Mapping[str, Any]:
     if _HEADER + ".npy" not in archive.namelist():
         raise ArchiveError(f"{path}: no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
@@ -127,11 +127,11 @@ def _read_header(path: Union[str, Path], archive: zipfile.ZipFile) -> Mapping[st
     return checked
 
 
-def _read_node(path: Union[str, Path], archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
+def _read_node(path: str | Path, archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
     layer_type = _LAYERS.get(entry["layer"])
     if layer_type is None:
         raise ArchiveError(f"{path}: node {entry['name']!r} has the unknown layer {entry['layer']!r}")
-    values: Dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in entry["fields"].items():
         if isinstance(value, dict):
             values[name] = _read_array(path, archive, value)
@@ -140,9 +140,9 @@ def _read_node(path: Union[str, Path], archive: zipfile.ZipFile, entry: Mapping[
     return Node(str(entry["name"]), tuple(str(name) for name in entry["inputs"]), layer_type(**values))
 
 
-def _read_array(path: Union[str, Path], archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
+def _read_array(path: str | Path, archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
     key = declared["array"]
-    shape: Tuple[int, ...] = tuple(declared["shape"])
+    shape: tuple[int, ...] = tuple(declared["shape"])
     try:
         info = archive.getinfo(f"{key}.npy")
         expected = 4 * int(np.prod(shape, dtype=np.int64))

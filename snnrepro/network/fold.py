@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from snnrepro.network.graph import Node
 from snnrepro.network.layers import Bias, Dense
 
 
-def fold_biases(nodes: Sequence[Node]) -> List[Node]:
+def fold_biases(nodes: Sequence[Node]) -> list[Node]:
     """Put every Bias whose Dense feeds nothing else into that Dense; ``0 + bias`` keeps every bit of it.
 
     Parameters
@@ -24,7 +24,7 @@ def fold_biases(nodes: Sequence[Node]) -> List[Node]:
         The same network; the folded node has the Bias's name.
     """
     readers = {node.name: [reader for reader in nodes if node.name in reader.inputs] for node in nodes}
-    folded: List[Node] = []
+    folded: list[Node] = []
     for node in nodes:
         before = folded[-1] if folded else None
         if (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
@@ -17,13 +18,10 @@ if TYPE_CHECKING:
 
 def evaluate(network: Network, x: Any) -> FloatArray:
     """Return the network's scores for `x`, float32, ``(n_images, *output_shape)``."""
-    scores: FloatArray
-    for _, scores in activations(network, x):
-        pass
-    return scores
+    return deque(activations(network, x), maxlen=1)[0][1]
 
 
-def activations(network: Network, x: Any) -> Iterator[Tuple[str, FloatArray]]:
+def activations(network: Network, x: Any) -> Iterator[tuple[str, FloatArray]]:
     """Yield ``(name, value)`` of every node in order; values are float32, ``(n_images, *shape)``.
 
     Parameters
@@ -43,7 +41,7 @@ def activations(network: Network, x: Any) -> Iterator[Tuple[str, FloatArray]]:
         raise DataError(
             f"the network's input is (n_images, {', '.join(map(str, network.input_shape))}), got {tuple(x.shape)}"
         )
-    values: Dict[str, FloatArray] = {network.input_name: x}
+    values: dict[str, FloatArray] = {network.input_name: x}
     last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
     for index, node in enumerate(network.nodes):
         value = compute(node.layer, *(values[name] for name in node.inputs))
@@ -60,27 +58,27 @@ def compute(layer: Any, x: FloatArray) -> FloatArray:
     raise NotImplementedError(f"forward: no evaluation for {type(layer).__name__}")
 
 
-@compute.register
+@compute.register(Dense)
 def _(layer: Dense, x: FloatArray) -> FloatArray:
     return x @ layer.weights + layer.bias
 
 
-@compute.register
+@compute.register(Bias)
 def _(layer: Bias, x: FloatArray) -> FloatArray:
     return x + layer.values
 
 
-@compute.register
+@compute.register(ReLU)
 def _(layer: ReLU, x: FloatArray) -> FloatArray:
     return np.maximum(x, np.float32(0))
 
 
-@compute.register
+@compute.register(Reshape)
 def _(layer: Reshape, x: FloatArray) -> FloatArray:
     return x.reshape((len(x), *layer.shape))
 
 
-@compute.register
+@compute.register(Softmax)
 def _(layer: Softmax, x: FloatArray) -> FloatArray:
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     scores: FloatArray = powers / powers.sum(axis=-1, keepdims=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Mapping, Tuple
+from typing import TYPE_CHECKING, Mapping
 
 from snnrepro.errors import ModelError
 from snnrepro.network.geometry import output_shape
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any, Union
+    from typing import Any
 
     from snnrepro.arrays import FloatArray
     from snnrepro.network.layers import Layer
@@ -31,7 +31,7 @@ class Node:
     """
 
     name: str
-    inputs: Tuple[str, ...]
+    inputs: tuple[str, ...]
     layer: Layer
 
 
@@ -57,21 +57,21 @@ class Network:
     """
 
     input_name: str
-    input_shape: Tuple[int, ...]
-    nodes: Tuple[Node, ...]
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
     sources: Mapping[str, str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shapes", self._infer_shapes())
 
     @property
-    def shapes(self) -> Mapping[str, Tuple[int, ...]]:
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every value by name, without the batch axis."""
-        shapes: Mapping[str, Tuple[int, ...]] = self._shapes  # type: ignore[attr-defined]
+        shapes: Mapping[str, tuple[int, ...]] = self._shapes  # type: ignore[attr-defined]
         return shapes
 
     @property
-    def output_shape(self) -> Tuple[int, ...]:
+    def output_shape(self) -> tuple[int, ...]:
         """The shape of the output, without the batch axis."""
         return self.shapes[self.nodes[-1].name]
 
@@ -105,13 +105,13 @@ class Network:
 
         return evaluate(self, x)
 
-    def save(self, path: Union[str, Path]) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the network to a versioned npz archive (no pickle); see `snnrepro.network.archive`."""
         from snnrepro.network.archive import save
 
         save(self, path)
 
-    def _infer_shapes(self) -> Mapping[str, Tuple[int, ...]]:
+    def _infer_shapes(self) -> Mapping[str, tuple[int, ...]]:
         if not self.nodes:
             raise ModelError("Network: it has no nodes")
         shapes = {self.input_name: tuple(int(size) for size in self.input_shape)}

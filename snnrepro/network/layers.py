@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Tuple, Union
+from typing import TYPE_CHECKING, Union
 
 from snnrepro.arrays import frozen
 
@@ -72,7 +72,7 @@ class Reshape:
         The new shape, without the batch axis.
     """
 
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 Layer = Union[Dense, Bias, ReLU, Softmax, Reshape]

@@ -51,7 +51,9 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        signature = [tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0]) for tensor in model.inputs]
+        signature = [
+            tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0]) for tensor in model.inputs
+        ]
         with quiet_stderr():
             proto, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
     finally:

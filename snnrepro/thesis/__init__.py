@@ -1,0 +1,1 @@
+"""The thesis: its tables as data, its models, its protocol."""
