@@ -71,9 +71,9 @@ def reproduce(model: str, profile: str, data: Path | None, output: Path, as_json
     if as_json:
         click.echo(json.dumps(results_json.as_dict(results), indent=2))
     else:
-        console = Console()
-        # In a pipe there is no terminal width; the table is kept whole.
-        terminal.print_results(results, console if console.is_terminal else Console(width=120))
+        console = Console(highlight=False)
+        # A pipe has no width; the tables are kept whole in it.
+        terminal.print_results(results, console if console.is_terminal else Console(width=100, highlight=False))
         click.echo(f"written: {path}")
     if not results.passed:
         sys.exit(1)

@@ -123,7 +123,7 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
     if not path.exists():
         raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in _IDX_FILES if name not in archive.files]
             if missing:
                 raise DataError(

@@ -86,7 +86,7 @@ def _require_keras_2(tf: Any) -> None:
                 f"run: pip install tf-keras~={'.'.join(tf.__version__.split('.')[:2])}.0"
             )
         raise DependencyError(
-            "tf.keras was already imported as Keras 3 in this process; "
+            "tf.keras is Keras 3 in this process, and NengoDL needs Keras 2; "
             "set TF_USE_LEGACY_KERAS=1 before the first import of tensorflow"
         )
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from snnrepro.thesis import tables
 
 if TYPE_CHECKING:
-    from snnrepro.thesis.reproduce import Line, Results
+    from snnrepro.thesis.reproduce import Line, Results, TrendLine
 
 _STYLES = {tables.PASS: "green", tables.FAIL: "bold red", tables.NOT_JUDGED: "dim"}
 _QUANTITIES = {
@@ -31,49 +31,45 @@ def print_results(results: Results, console: Console) -> None:
     console : rich.console.Console
         Where to.
     """
-    console.print(f"[bold]Table 3-1, {results.model} network[/bold], profile {results.profile}")
-    console.print(f"data: {results.data['source']}, {results.data['n_train']} train / {results.data['n_test']} test")
-    console.print(_figures(results))
+    data, machine = results.data, results.environment
+    n_seeds = len(results.seeds)
+    console.print(f"[bold]Table 3-1, {results.model} network[/bold]: thesis and measured, profile {results.profile}")
+    console.print(f"data: {data['source']}, {data['n_train']:,} train / {data['n_test']:,} test")
+    console.print(f"machine: {machine['cpu']}, {machine['cpu_cores']} cores, GPUs: {machine['gpus'] or 'none'}")
+    console.print(f"seeds: {n_seeds}" + ("; accuracies are means, seconds medians over them" if n_seeds > 1 else ""))
+    for quantity in _QUANTITIES:
+        console.print(_figures(results, quantity))
     console.print(_trends(results))
     console.print(_converted(results))
-    reasons = sorted({line.verdict.why for line in results.lines if line.verdict.outcome == tables.NOT_JUDGED})
-    for reason in reasons:
+    for reason in sorted({verdict.why for verdict in results.verdicts if verdict.outcome == tables.NOT_JUDGED}):
         console.print(f"[dim]not judged: {reason}[/dim]")
     outcomes = [verdict.outcome for verdict in results.verdicts]
     failed, passed = outcomes.count(tables.FAIL), outcomes.count(tables.PASS)
     colour = "red" if failed else "green"
-    console.print(f"[bold {colour}]{passed} passed, {failed} failed[/bold {colour}]")
+    counts = f"{passed} passed, {failed} failed, {outcomes.count(tables.NOT_JUDGED)} not judged"
+    console.print(f"[bold {colour}]{counts}[/bold {colour}]")
 
 
-def _figures(results: Results) -> Table:
-    table = Table()
-    for heading in ("quantity", "system", "n_steps"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("thesis", "measured", "range", "difference", "tolerance"):
+def _figures(results: Results, quantity: str) -> Table:
+    table = Table(title=_QUANTITIES[quantity], title_justify="left")
+    table.add_column("system", no_wrap=True)
+    table.add_column("n_steps", justify="right", no_wrap=True)
+    for heading in ("thesis", "measured", "seeds' range", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    shown: list[str] = []
     for line in results.lines:
-        row = line.row
-        if row.quantity not in shown:
-            if shown:
-                table.add_section() if hasattr(table, "add_section") else table.add_row()
-            shown.append(row.quantity)
-            quantity = _QUANTITIES[row.quantity]
-        else:
-            quantity = ""
-        tolerance = "" if row.tolerance is None else f"±{row.tolerance:g}"
-        style = _STYLES[line.verdict.outcome]
-        table.add_row(
-            quantity,
-            _system(row.system),
-            str(row.n_steps or "–"),
-            f"{row.value:.2f}",
-            *_measured(line),
-            tolerance,
-            f"[{style}]{line.verdict.outcome}[/{style}]",
-        )
+        if line.row.quantity == quantity:
+            row = line.row
+            table.add_row(
+                _system(row.system), str(row.n_steps or "–"), f"{row.value:.2f}", *_measured(line), _verdict(line)
+            )
     return table
+
+
+def _verdict(line: Line | TrendLine) -> str:
+    outcome, why = line.verdict.outcome, line.verdict.why
+    text = outcome if outcome == tables.NOT_JUDGED else f"{outcome} ({why})"
+    return f"[{_STYLES[outcome]}]{text}[/{_STYLES[outcome]}]"
 
 
 def _measured(line: Line) -> list[str]:
@@ -84,32 +80,29 @@ def _measured(line: Line) -> list[str]:
 
 
 def _system(system: str) -> str:
-    return {"keras": "Keras", "nengo-dl": "NengoDL, trained", "converted": "NengoDL, converted"}[system]
+    return {"keras": "Keras", "nengo-dl": "NengoDL", "converted": "converted"}[system]
 
 
 def _trends(results: Results) -> Table:
-    table = Table()
-    table.add_column("on any machine")
-    for heading in ("measured", "needed"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(title="on any machine", title_justify="left")
+    table.add_column("what must hold")
+    table.add_column("measured", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for line in results.trends:
-        style = _STYLES[line.verdict.outcome]
         statistic = "–" if line.statistic is None else f"{line.statistic:.3f}"
-        name = f"{line.trend.name} ({line.trend.statistic.replace('_', ' ')})"
-        table.add_row(name, statistic, line.verdict.why, f"[{style}]{line.verdict.outcome}[/{style}]")
+        table.add_row(f"{line.trend.name} ({line.trend.statistic.replace('_', ' ')})", statistic, _verdict(line))
     return table
 
 
 def _converted(results: Results) -> Table:
-    table = Table()
-    table.add_column("converted without retraining, accuracy %")
+    table = Table(title="converted without retraining, accuracy, %", title_justify="left")
+    table.add_column("neurons", no_wrap=True)
     every_n = list(results.converted[0].accuracy) if results.converted else []
     for n_steps in every_n:
         table.add_column(f"n={n_steps}", justify="right", no_wrap=True)
-    table.add_column("loss against Keras", justify="right")
+    table.add_column("loss to Keras", justify="right")
     for converted in results.converted:
-        synapse = "no synapse" if converted.synapse is None else f"synapse {converted.synapse * 1000:g} ms"
+        synapse = "no synapse" if converted.synapse is None else f"{converted.synapse * 1000:g} ms synapse"
         values = [f"{converted.accuracy[n_steps]:.2f}" for n_steps in every_n]
         table.add_row(f"LIF, {synapse}", *values, f"{converted.loss:.2f}")
     return table

@@ -61,6 +61,8 @@ class Trend:
         Of which network, in words, and of which measured quantity.
     statistic : str
         "r_squared" of a straight line in n_steps, or "spread" (largest distance from the median, over the median).
+    needed_seconds : float
+        The longest measured time must be at least this, or the trend is not judged.
     reason : str
         Why it must hold.
     minimum, maximum : float, optional
@@ -71,6 +73,7 @@ class Trend:
     name: str
     quantity: str
     statistic: str
+    needed_seconds: float
     reason: str
     minimum: float | None = None
     maximum: float | None = None
@@ -169,6 +172,9 @@ def judge_trend(trend: Trend, measured: Sequence[tuple[int, float]]) -> tuple[fl
     """
     if len(measured) < 3:
         return None, Verdict(NOT_JUDGED, f"three values are needed, {len(measured)} measured in this profile")
+    longest = max(seconds for _, seconds in measured)
+    if longest < trend.needed_seconds:
+        return None, Verdict(NOT_JUDGED, f"times under {trend.needed_seconds:g} s are too short to show a trend")
     n_steps, seconds = (np.array(column, dtype=float) for column in zip(*measured))
     if trend.statistic == "r_squared":
         statistic = float(np.corrcoef(n_steps, seconds)[0, 1] ** 2)

@@ -1,0 +1,55 @@
+"""Fixtures and options of the tests and the benchmarks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Property tests draw the same cases on every machine; deadlines would assert times.
+hypothesis.settings.register_profile("snnrepro", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("snnrepro")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--profile",
+        choices=["quick", "thesis"],
+        default="quick",
+        help="how much the benchmarks measure (default: quick)",
+    )
+    parser.addoption("--data", default=None, help="an mnist.npz or a folder of IDX files, for the benchmarks")
+
+
+def pytest_report_header(config):
+    source = config.getoption("--data") or os.environ.get("SNNREPRO_MNIST")
+    return f"snnrepro: MNIST from {source or 'the first source there is'}"
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow with Keras 2, through the package's own loader."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed (extra: nengo)")
+    from snnrepro.frameworks.tensorflow import import_tensorflow
+
+    return import_tensorflow()
+
+
+@pytest.fixture(scope="session")
+def nengo_dl(tf):
+    """NengoDL, through the package's own loader."""
+    if importlib.util.find_spec("nengo_dl") is None:
+        pytest.skip("NengoDL is not installed (extra: nengo)")
+    from snnrepro.frameworks.nengo_dl import import_nengo_dl
+
+    return import_nengo_dl()
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The folder of the checkout."""
+    return Path(__file__).parent

@@ -1,0 +1,167 @@
+"""The command line: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from snnrepro.cli import main
+
+
+def _run(*arguments):
+    runner = CliRunner(**({"mix_stderr": False} if click.__version__ < "8.2" else {}))  # 8.2 keeps them apart itself
+    return runner.invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Ten patterns that a network learns in seconds, 300 training and 50 test images."""
+    rng = np.random.RandomState(0)
+    patterns = rng.randint(0, 256, (10, 28, 28))
+    labels = np.arange(350) % 10
+    images = np.clip(patterns[labels] + rng.normal(0, 20, (350, 28, 28)), 0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    np.savez(path, x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    return path
+
+
+@pytest.fixture(scope="module")
+def reproduced(nengo_dl, digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    return _run("reproduce", "dense", "--data", digits, "-o", folder), folder
+
+
+def test_reproduce_prints_the_table_with_measured_beside_printed(reproduced):
+    done, _ = reproduced
+    assert done.exit_code == 0, done.output
+    for text in ("97.02", "81.14", "93.61", "11.35", "not judged", "50 test", "0 failed", "synapse"):
+        assert text in done.output
+
+
+def test_reproduce_writes_results_with_every_condition(reproduced, digits):
+    import hashlib
+
+    _, folder = reproduced
+    results = json.loads((folder / "results.json").read_text())
+    assert results["format"] == "snnrepro-results"
+    assert results["data"] == {
+        "source": f"file {digits}",
+        "sha256": hashlib.sha256(digits.read_bytes()).hexdigest(),
+        "is_full_mnist": False,
+        "n_train": 300,
+        "n_test": 50,
+    }
+    assert results["environment"]["libraries"]["nengo-dl"]
+    assert results["environment"]["cpu_cores"] >= 1
+    assert results["environment"]["gpus"] is not None
+    assert results["settings"]["epochs"] == 10
+    assert results["seeds"] == [0]
+    by_n = {line["row"]["n_steps"]: line["measured"] for line in results["lines"] if line["row"]["unit"] == "%"}
+    assert by_n[1] == 10.0, "at n_steps 1 the answer is class 0, which 5 of the 50 images are"
+    assert by_n[0] > 90
+    assert by_n[60] > by_n[1]
+    assert (folder / "models" / "dense-0.onnx").stat().st_size > 100_000
+    assert (folder / "models" / "dense-0.npz").stat().st_size > 100_000
+
+
+def test_earlier_results_are_kept(tmp_path):
+    from snnrepro.report import results_json
+
+    path = tmp_path / "results.json"
+    path.write_text('"the first"')
+
+    class _Results:
+        passed = True
+
+    original = results_json.as_dict
+    results_json.as_dict = lambda results: {"second": True}
+    try:
+        results_json.write(_Results(), path)
+    finally:
+        results_json.as_dict = original
+    assert json.loads(path.read_text()) == {"second": True}
+    assert {file.read_text() for file in tmp_path.glob("results-*.json")} == {'"the first"'}
+
+
+REFUSED = {
+    "missing file": (lambda folder: folder / "nowhere.npz", "no such file"),
+    "truncated file": (lambda folder: _file(folder, b"PK\x03\x04 cut"), "not a readable npz"),
+    "empty folder": (lambda folder: folder, "train-images-idx3-ubyte"),
+    "wrong labels": (lambda folder: _npz(folder, labels=11), "must lie from 0 to 9"),
+    "wrong shape": (lambda folder: _npz(folder, size=27), "(n_images, 28, 28)"),
+    "too few images": (lambda folder: _npz(folder), "at least 128 training images"),
+}
+
+
+def _file(folder, content):
+    path = folder / "mnist.npz"
+    path.write_bytes(content)
+    return path
+
+
+def _npz(folder, labels=3, size=28):
+    path = folder / "mnist.npz"
+    x, y = np.zeros((20, size, size), np.uint8), np.full(20, labels)
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    return path
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_bad_input_is_one_line_exit_2_and_nothing_written(fault, tmp_path, request):
+    if fault == "too few images":
+        request.getfixturevalue("nengo_dl")
+    given, message = REFUSED[fault]
+    (tmp_path / "in").mkdir()
+    done = _run("reproduce", "dense", "--data", given(tmp_path / "in"), "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("data:")]) == 1
+    assert done.stdout == ""
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(digits, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = _run("reproduce", "dense", "--data", digits, "-o", tmp_path / "file" / "out")
+    assert done.exit_code == 2
+    assert "nothing can be written there" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["reproduce", "vgg"], ["reproduce", "dense", "--profile", "slow"], ["nothing"]])
+def test_an_unknown_word_is_exit_2(arguments):
+    done = _run(*arguments)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_doctor_says_that_nengo_dl_works(nengo_dl):
+    done = _run("doctor")
+    assert done.exit_code == 0
+    assert "NengoDL works" in done.output
+    found = json.loads(_run("doctor", "--json").stdout)
+    assert found["nengo_dl_works"] is True
+    assert found["libraries"]["nengo"]
+
+
+def test_doctor_says_what_is_missing(monkeypatch):
+    from snnrepro.errors import DependencyError
+    from snnrepro.frameworks import nengo_dl as loader
+
+    def missing():
+        raise DependencyError("nengo_dl is not installed; run: pip install nengo-dl")
+
+    monkeypatch.setattr(loader, "import_nengo_dl", missing)
+    done = _run("doctor")
+    assert done.exit_code == 1
+    assert "NengoDL cannot be used: nengo_dl is not installed; run: pip install nengo-dl" in done.output
+
+
+@pytest.mark.parametrize("command", ["reproduce", "doctor"])
+def test_help_has_an_example(command):
+    done = _run(command, "--help")
+    assert done.exit_code == 0
+    assert f"Example: snnrepro {command}" in done.output
