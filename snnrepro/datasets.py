@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from snnrepro.errors import DataError, DependencyError
-from snnrepro.files import sha256_of
+from snnrepro.files import read_array, sha256_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, IntArray
@@ -123,14 +123,13 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
     if not path.exists():
         raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _IDX_FILES if name not in archive.files]
+        with zipfile.ZipFile(path) as archive:
+            names = [Path(name).stem for name in archive.namelist()]
+            missing = [name for name in _IDX_FILES if name not in names]
             if missing:
-                raise DataError(
-                    f"{path}: {', '.join(missing)} missing; it holds {', '.join(archive.files) or 'nothing'}"
-                )
-            arrays = {name: archive[name] for name in _IDX_FILES}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+                raise DataError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(names) or 'nothing'}")
+            arrays = {name: read_array(archive, name) for name in _IDX_FILES}
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable npz file ({_one_line(error)})") from error
     return _checked(arrays, f"{origin} {path}", str(path), sha256_of(path))
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside first, then renamed."""
+"""Files: written whole or not at all, hashed, and arrays read out of npz archives without pickle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO, Iterator
+from typing import IO, TYPE_CHECKING, Iterator
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import zipfile
+
+    from snnrepro.arrays import AnyArray
 
 
 @contextlib.contextmanager
@@ -47,3 +54,25 @@ def sha256_of(path: str | Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
+    """Return one array of an opened npz archive; pickled objects are refused.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        The opened npz file.
+    name : str
+        The array's name, without ``.npy``.
+
+    Raises
+    ------
+    KeyError
+        There is no such array.
+    ValueError, zipfile.BadZipFile, EOFError
+        It is damaged, or holds objects.
+    """
+    with archive.open(f"{name}.npy") as file:
+        array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
+    return array

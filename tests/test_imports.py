@@ -8,7 +8,8 @@ import sys
 
 # From the bottom up; a module imports only from its own part or from those before it.
 PARTS = [
-    ["errors", "arrays", "files"],
+    ["errors", "arrays"],
+    ["files"],
     ["frameworks"],
     ["network"],
     ["datasets", "environment"],

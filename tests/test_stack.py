@@ -12,7 +12,7 @@ import pytest
 pytestmark = [
     pytest.mark.slow,
     # The converter knows no Conv2DTranspose and says that it keeps Keras's layer as it is,
-    pytest.mark.filterwarnings("ignore:Layer type Conv2DTranspose:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Layer type .*Conv2DTranspose:UserWarning"),
     # and copies its initializer, unseeded.
     pytest.mark.filterwarnings("ignore:The initializer GlorotUniform is unseeded:UserWarning"),
     # Nengo solves for an ensemble's gains over a grid that includes the rate at which its LIF formula divides by 0.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping
 import numpy as np
 
 from snnrepro.errors import ArchiveError, ModelError
-from snnrepro.files import written_whole
+from snnrepro.files import read_array, written_whole
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import LAYER_TYPES
 
@@ -114,8 +114,7 @@ def _read_header(path: str | Path, archive: zipfile.ZipFile) -> Mapping[str, Any
         raise ArchiveError(f"{path}: no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
         raise ArchiveError(f"{path}: its header is larger than {_HEADER_LIMIT} bytes")
-    with archive.open(_HEADER + ".npy") as file:
-        header = json.loads(np.lib.format.read_array(file, allow_pickle=False).tobytes().decode())
+    header = json.loads(read_array(archive, _HEADER).tobytes().decode())
     if header.get("format") != FORMAT:
         raise ArchiveError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
     if header["version"] > VERSION:
@@ -148,8 +147,7 @@ def _read_array(path: str | Path, archive: zipfile.ZipFile, declared: Mapping[st
         expected = 4 * int(np.prod(shape, dtype=np.int64))
         if not expected <= info.file_size <= expected + 4096:  # 4096: an npy header is 128 bytes, larger is no array
             raise ArchiveError(f"{path}: array {key!r} has {info.file_size} bytes, declared are {expected}")
-        with archive.open(info) as file:
-            array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
+        array = read_array(archive, key)
     except KeyError as error:
         raise ArchiveError(f"{path}: array {key!r} is declared but missing") from error
     except (zipfile.BadZipFile, ValueError) as error:
