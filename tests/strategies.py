@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Bias, Dense, ReLU, Reshape, Softmax
+from snnrepro.network.layers import Affine, Dense, ReLU, Reshape, Softmax
 
 AWKWARD = ["model/dense/MatMul:0", "x:0", "a b", "ünï", "StatefulPartitionedCall/sequential/dense_1/BiasAdd:0"]
 
@@ -37,7 +37,7 @@ def dense_networks(draw, max_layers=4, max_units=9):
         if index < n_layers - 1:
             nodes.append(Node(names(len(nodes)), (nodes[-1].name,), ReLU()))
     if draw(st.booleans()):
-        nodes.append(Node(names(len(nodes)), (nodes[-1].name,), Softmax()))
+        nodes.append(Node(names(len(nodes)), (nodes[-1].name,), Softmax((0,))))
     return Network("input", input_shape, tuple(nodes), {"file": "drawn", "seed": "1"})
 
 
@@ -69,8 +69,12 @@ def as_onnx(network):
             nodes.append(helper.make_node("MatMul", [x, weights], [f"product{index}"]))
             bias = constant(f"b/{index}:0", layer.bias)
             nodes.append(helper.make_node("Add", [f"product{index}", bias], [node.name]))
-        elif isinstance(layer, Bias):
-            nodes.append(helper.make_node("Add", [x, constant(f"b/{index}:0", layer.values)], [node.name]))
+        elif isinstance(layer, Affine):
+            product = constant(f"scale/{index}:0", layer.scale)
+            nodes.append(helper.make_node("Mul", [x, product], [f"scaled{index}"]))
+            nodes.append(
+                helper.make_node("Add", [f"scaled{index}", constant(f"b/{index}:0", layer.offset)], [node.name])
+            )
         else:
             nodes.append(helper.make_node("Relu" if isinstance(layer, ReLU) else "Softmax", [x], [node.name]))
     return model_proto(nodes, tensors, network.input_name, network.input_shape, network.nodes[-1].name)

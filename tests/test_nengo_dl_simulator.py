@@ -29,7 +29,7 @@ def _network(seed=0, sizes=(6, 9, 5, 4)):
         nodes.append(Node(f"dense{index}", (nodes[-1].name,), Dense(weights, bias)))
         if index < len(sizes) - 2:
             nodes.append(Node(f"relu{index}", (nodes[-1].name,), ReLU()))
-    nodes.append(Node("softmax", (nodes[-1].name,), Softmax()))
+    nodes.append(Node("softmax", (nodes[-1].name,), Softmax((0,))))
     return Network("image", (3, 2, 1), tuple(nodes), {})
 
 
@@ -155,7 +155,7 @@ def test_layers_that_the_simulator_cannot_run_are_all_named():
             Node("early", ("x",), ReLU()),
             Node("first", ("early",), Dense(one, one[0])),
             Node("second", ("first",), Dense(one, one[0])),
-            Node("middle", ("second",), Softmax()),
+            Node("middle", ("second",), Softmax((0,))),
             Node("branch", ("x",), Dense(one, one[0])),
         ),
         {},

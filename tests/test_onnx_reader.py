@@ -7,8 +7,8 @@ import pytest
 
 import snnrepro
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Bias, Dense, ReLU, Reshape, Softmax
-from snnrepro.readers import onnx_operators
+from snnrepro.network.layers import Affine, Dense, ReLU, Reshape, Softmax
+from snnrepro.readers import operators
 from tests.strategies import model_proto
 
 
@@ -40,7 +40,7 @@ def test_every_unsupported_node_is_named():
     message = str(refusal.value)
     assert "LRN 'the LRN'" in message
     assert "Erf 'the Erf'" in message
-    assert "supported are Add, Constant" in message
+    assert "supported are Add, AveragePool" in message
     assert "the MatMul" not in message
     assert "the Relu" not in message
 
@@ -52,11 +52,11 @@ def test_an_unsupported_attribute_is_named():
 
 
 UNUSABLE = {
-    "product of variables": ([_node("MatMul", ["input", "input"], "y")], "variable times a constant"),
-    "sum of variables": ([_node("Add", ["input", "input"], "y")], "constant bias"),
-    "softmax over the batch": ([_node("Softmax", ["input"], "y", axis=0)], "only the last axis"),
-    "flattened batch": ([_node("Flatten", ["input"], "y", axis=0)], "only axis=1"),
-    "bias too long": ([_node("Add", ["input", "long"], "y")], "bias over the last axis"),
+    "matrix product of variables": ([_node("MatMul", ["input", "input"], "y")], "the right factor must be a constant"),
+    "product of variables": ([_node("Mul", ["input", "input"], "y")], "not linear in spikes"),
+    "softmax over the batch": ([_node("Softmax", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
+    "flattened batch": ([_node("Flatten", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
+    "bias too long": ([_node("Add", ["input", "long"], "y")], "cannot be broadcast"),
     "batch moved": ([_node("Reshape", ["input", "shape"], "y")], "batch axis must stay first"),
     "matrix too tall": ([_node("MatMul", ["input", "tall"], "y")], "the last axis must be 7"),
 }
@@ -108,13 +108,13 @@ def test_a_bias_that_two_layers_share_is_folded_into_both():
 def test_a_bias_before_any_layer_stays_and_is_evaluated():
     nodes = [_node("Add", ["input", "b"], "y")]
     network = snnrepro.load(model_proto(nodes, [_tensor("b", np.array([1, 2], np.float32))], "input", (2,), "y"))
-    assert [type(node.layer) for node in network.nodes] == [Bias]
+    assert [type(node.layer) for node in network.nodes] == [Affine]
     np.testing.assert_array_equal(network.forward([[10, 20]]), [[11, 22]])
 
 
 def test_a_second_handler_for_an_operator_is_refused():
     with pytest.raises(ValueError, match="Relu"):
-        onnx_operators.handles("Relu")(lambda x: x)
+        operators.handles("Relu")(lambda x: x)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"not a model"])
@@ -149,8 +149,8 @@ def test_a_graph_that_is_none_is_refused(fault):
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(snnrepro.ModelError, match="cannot become"):
         Network("x", (2, 3), (Node("y", ("x",), Reshape((5,))),), {})
-    with pytest.raises(snnrepro.ModelError, match=r"Bias 'y'.*must be 4"):
-        Network("x", (2, 3), (Node("y", ("x",), Bias(np.zeros(4))),), {})
+    with pytest.raises(snnrepro.ModelError, match=r"Affine 'y'.*cannot be broadcast"):
+        Network("x", (2, 3), (Node("y", ("x",), Affine(np.zeros(4), np.zeros(()))),), {})
     with pytest.raises(ValueError, match="Dense"):
         Dense(np.zeros((2, 3)), np.zeros(2))
-    assert Network("x", (2, 3), (Node("y", ("x",), Softmax()),), {}).output_shape == (2, 3)
+    assert Network("x", (2, 3), (Node("y", ("x",), Softmax((1,))),), {}).output_shape == (2, 3)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnrepro
-from snnrepro.readers import onnx_operators
+from snnrepro.readers import operators
 from snnrepro.simulators.nengo_dl import NengoDLSimulator
 from snnrepro.spiking.spiking_network import SpikingNetwork
 
@@ -73,15 +73,13 @@ def test_the_weights_in_nengo_dl_are_bit_identical_to_kerass(tf, tmp_path_factor
 def test_two_swapped_axes_are_noticed(tf, tmp_path, monkeypatch, op_type):
     model = _keras(tf, WIDTHS, seed=1)
     assert _differing(model, _road(model, tmp_path)) == []
-    original = onnx_operators.HANDLERS[op_type]
+    original = operators.HANDLERS[op_type]
 
-    def swapped(a, b, *rest, **attributes):
-        return original(a, b.T if b.shape[0] == b.shape[1] else b, *rest, **attributes)
+    def swapped(call, a, b, *rest, **attributes):
+        return original(call, a, b.T if b.shape[0] == b.shape[1] else b, *rest, **attributes)
 
     for name in ("MatMul", "Gemm"):  # which of the two tf2onnx writes depends on its version
-        monkeypatch.setitem(
-            onnx_operators.HANDLERS, name, swapped if name == op_type else onnx_operators.HANDLERS[name]
-        )
+        monkeypatch.setitem(operators.HANDLERS, name, swapped if name == op_type else operators.HANDLERS[name])
     used = {node.op_type for node in _nodes(model)}
     assert (_differing(model, _road(model, tmp_path)) == [2]) == (op_type in used)
     assert used & {"MatMul", "Gemm"}
@@ -95,8 +93,8 @@ def _nodes(model):
 
 def test_a_dropped_bias_is_noticed(tf, tmp_path, monkeypatch):
     model = _keras(tf, WIDTHS, seed=2)
-    original = onnx_operators.HANDLERS["Add"]
-    monkeypatch.setitem(onnx_operators.HANDLERS, "Add", lambda a, b: original(a, np.zeros_like(b)))
+    original = operators.HANDLERS["Add"]
+    monkeypatch.setitem(operators.HANDLERS, "Add", lambda call, a, b: original(call, a, np.zeros_like(b)))
     assert _differing(model, _road(model, tmp_path)) == [1, 3, 5]
 
 

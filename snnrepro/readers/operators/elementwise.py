@@ -1,0 +1,158 @@
+"""Activations and element by element arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from snnrepro.errors import ModelError
+from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.readers.operators.registry import (
+    Call,
+    Variable,
+    constant,
+    handles,
+    inner_axis,
+    per_image,
+    variable,
+    weights,
+)
+
+
+@handles("Relu")
+def _relu(call: Call, x: Any) -> Any:
+    return call.add(ReLU(), variable(x))
+
+
+@handles("Clip")
+def _clip(call: Call, x: Any, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    x = variable(x)
+    low = min if low is None else float(weights(low, "min"))
+    high = max if high is None else float(weights(high, "max"))
+    if low != 0.0 or (high is not None and high <= 0.0):
+        raise ModelError(f"only a clip from 0 upwards (ReLU-N) can be converted, got {low} to {high}")
+    return call.add(ReLU(None if high is None or high >= np.finfo(np.float32).max else float(high)), x)
+
+
+@handles("LeakyRelu")
+def _leaky_relu(call: Call, x: Any, *, alpha: float = 0.01) -> Any:
+    return call.add(LeakyReLU(np.full((), alpha, np.float32)), variable(x))
+
+
+@handles("PRelu")
+def _prelu(call: Call, x: Any, slope: Any) -> Any:
+    x, slopes = variable(x), weights(slope, "the slope")
+    if call.opset < 7 and slopes.ndim == 1:  # one slope a channel; from opset 7 on it is broadcast as everywhere
+        slopes = slopes.reshape(-1, *[1] * (x.rank - 2))
+    return call.add(LeakyReLU(per_image(slopes, x.rank, "the slope")), x)
+
+
+@handles("Sigmoid")
+def _sigmoid(call: Call, x: Any) -> Any:
+    return call.add(Sigmoid(), variable(x))
+
+
+def _softmax_axes(call: Call, x: Variable, axis: Any) -> tuple[int, ...]:
+    if call.opset >= 13:
+        return (inner_axis(-1 if axis is None else axis, x.rank),)
+    first = inner_axis(1 if axis is None else axis, x.rank)  # before opset 13 all axes from this one are one
+    return tuple(range(first, len(x.shape)))
+
+
+@handles("Softmax")
+def _softmax(call: Call, x: Any, *, axis: Any = None) -> Any:
+    x = variable(x)
+    return call.add(Softmax(_softmax_axes(call, x, axis)), x)
+
+
+@handles("LogSoftmax")
+def _log_softmax(call: Call, x: Any, *, axis: Any = None) -> Any:
+    x = variable(x)
+    return call.add(Softmax(_softmax_axes(call, x, axis), log=True), x)
+
+
+def _affine(call: Call, x: Variable, scale: Any, offset: Any) -> Any:
+    one, zero = np.ones((), np.float32), np.zeros((), np.float32)
+    return call.add(
+        Affine(
+            one if scale is None else per_image(weights(scale, "the factor"), x.rank, "the factor"),
+            zero if offset is None else per_image(weights(offset, "the constant"), x.rank, "the constant"),
+        ),
+        x,
+    )
+
+
+@handles("Add")
+def _add(call: Call, a: Any, b: Any) -> Any:
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        return call.add(Add(), a, b)
+    x, offset = (a, b) if isinstance(a, Variable) else (b, a)
+    return _affine(call, variable(x), None, offset)
+
+
+@handles("Sum")
+def _sum(call: Call, *terms: Any) -> Any:
+    variables = [term for term in terms if isinstance(term, Variable)]
+    total = variables[0] if len(variables) == 1 else call.add(Add(), *variables)
+    for term in terms:
+        if not isinstance(term, Variable):
+            total = _affine(call, total, None, term)
+    return total
+
+
+@handles("Sub")
+def _sub(call: Call, a: Any, b: Any) -> Any:
+    minus_one = np.full((), -1, np.float32)
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        return call.add(Add(), a, _affine(call, b, minus_one, None))
+    if isinstance(a, Variable):
+        return _affine(call, a, None, -weights(b, "the constant"))
+    return _affine(call, variable(b), minus_one, a)
+
+
+@handles("Mul")
+def _mul(call: Call, a: Any, b: Any) -> Any:
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        raise ModelError("a product of two values that are both computed at run time is not linear in spikes")
+    x, factor = (a, b) if isinstance(a, Variable) else (b, a)
+    return _affine(call, variable(x), factor, None)
+
+
+@handles("Div")
+def _div(call: Call, a: Any, b: Any) -> Any:
+    x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
+    if not np.all(divisor):
+        raise ModelError("the divisor holds a 0")
+    return _affine(call, x, np.float32(1) / divisor, None)
+
+
+@handles("Identity")
+def _identity(call: Call, x: Any) -> Any:
+    return x
+
+
+@handles("Dropout")
+def _dropout(
+    call: Call,
+    x: Any,
+    ratio_input: Any = None,
+    training_mode: Any = None,
+    *,
+    ratio: float = 0.5,
+    seed: int = 0,
+    is_test: int = 1,
+) -> Any:
+    if training_mode is not None and np.any(constant(training_mode, "training_mode")):
+        raise ModelError("only inference can be converted, training_mode is true")
+    if not call.only_first:
+        raise ModelError("its mask cannot be used")
+    return variable(x)
+
+
+@handles("Cast")
+def _cast(call: Call, x: Any, *, to: int, saturate: int = 1) -> Any:
+    float32 = 1  # onnx.TensorProto.FLOAT
+    if to != float32:
+        raise ModelError(f"a value computed at run time stays float32, it cannot become type {to}")
+    return variable(x)

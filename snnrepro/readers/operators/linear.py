@@ -1,0 +1,171 @@
+"""Matrix products and convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from snnrepro.arrays import frozen
+from snnrepro.errors import ModelError
+from snnrepro.network.geometry import Shape, same_pads, spatial_pads
+from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pads
+from snnrepro.readers.operators.registry import Call, handles, integers, variable, weights
+
+
+@handles("MatMul")
+def _matmul(call: Call, a: Any, b: Any) -> Any:
+    x, matrix = variable(a, "the left factor"), weights(b, "the right factor")
+    if matrix.ndim != 2:
+        raise ModelError(f"the right factor must have two axes, got {matrix.shape}")
+    return call.add(Dense(matrix, np.zeros(matrix.shape[1], np.float32)), x)
+
+
+@handles("Gemm")
+def _gemm(
+    call: Call,
+    a: Any,
+    b: Any,
+    c: Any = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    broadcast: int = 1,
+    transA: int = 0,
+    transB: int = 0,
+) -> Any:
+    x, matrix = variable(a, "A"), weights(b, "B")
+    if transA:
+        raise ModelError("transA=1 would put the batch axis last")
+    matrix = matrix.T if transB else matrix
+    matrix = matrix if alpha == 1.0 else np.float32(alpha) * matrix
+    bias = np.zeros(matrix.shape[1], np.float32)
+    if c is not None:
+        offset = weights(c, "C")
+        if offset.ndim > 1 and offset.shape[0] != 1:
+            raise ModelError(f"C of shape {offset.shape} is not the same for every image")
+        offset = offset[0] if offset.ndim > 1 else offset
+        bias = np.broadcast_to(offset if beta == 1.0 else np.float32(beta) * offset, bias.shape)
+    return call.add(Dense(matrix, bias), x)
+
+
+@handles("Conv")
+def _conv(
+    call: Call,
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Any = None,
+    group: int = 1,
+    kernel_shape: Any = None,
+    pads: Any = None,
+    strides: Any = None,
+) -> Any:
+    x, kernel = variable(x), weights(w, "the kernel")
+    space = _kernel_space(kernel.shape, kernel_shape, x.rank)
+    strides, dilations = per_axis(strides, len(space)), per_axis(dilations, len(space))
+    bias = np.zeros(kernel.shape[0], np.float32) if b is None else weights(b, "the bias")
+    padding = resolve_pads(auto_pad, pads, x.shape[1:], space, strides, dilations)
+    return call.add(Conv(kernel, bias, strides, dilations, padding, group), x)
+
+
+@handles("ConvTranspose")
+def _conv_transpose(
+    call: Call,
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Any = None,
+    group: int = 1,
+    kernel_shape: Any = None,
+    output_padding: Any = None,
+    output_shape: Any = None,
+    pads: Any = None,
+    strides: Any = None,
+) -> Any:
+    x, kernel = variable(x), weights(w, "the kernel")
+    space = _kernel_space(kernel.shape, kernel_shape, x.rank)
+    n = len(space)
+    strides, dilations = per_axis(strides, n), per_axis(dilations, n)
+    extra = per_axis(output_padding, n, 0)
+    full = [
+        (size - 1) * stride + dilation * (k - 1) + 1
+        for size, stride, dilation, k in zip(x.shape[1:], strides, dilations, space)
+    ]
+    if output_shape is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        output_shape = [size * stride for size, stride in zip(x.shape[1:], strides)]
+    if output_shape is not None:
+        wanted = integers(output_shape, "output_shape")[-n:]
+        # ONNX: total = full + output_padding - wanted; the odd row goes first unless auto_pad is SAME_UPPER.
+        totals = [size + more - want for size, more, want in zip(full, extra, wanted)]
+        halves = [(total // 2, total - total // 2) for total in totals]
+        crops = halves if auto_pad == "SAME_UPPER" else [(after, before) for before, after in halves]
+    elif auto_pad in ("NOTSET", "VALID"):
+        crops = list(spatial_pads(None if auto_pad == "VALID" else pads, n))
+    else:
+        raise ModelError(f"auto_pad {auto_pad!r} is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
+    crops = [(before, after - more) for (before, after), more in zip(crops, extra)]
+    bias = np.zeros(kernel.shape[1] * group, np.float32) if b is None else weights(b, "the bias")
+    return call.add(ConvTranspose(kernel, bias, strides, dilations, tuple(crops), group), x)
+
+
+@handles("BatchNormalization")
+def _batch_normalization(
+    call: Call,
+    x: Any,
+    scale: Any,
+    b: Any,
+    mean: Any,
+    var: Any,
+    *,
+    epsilon: float = 1e-5,
+    is_test: int = 1,
+    momentum: float = 0.9,
+    spatial: int = 1,
+    training_mode: int = 0,
+) -> Any:
+    x = variable(x)
+    if training_mode or not is_test or not spatial or not call.only_first:
+        raise ModelError("only inference with one mean and variance a channel can be converted")
+    names = ("scale", "B", "mean", "var")
+    factors, offsets, means, variances = (
+        weights(value, name).astype(np.float64) for name, value in zip(names, (scale, b, mean, var))
+    )
+    if not factors.shape == offsets.shape == means.shape == variances.shape == x.shape[:1]:
+        raise ModelError(f"scale, B, mean and var must have the shape {x.shape[:1]}, the channels of {x.shape}")
+    slopes = factors / np.sqrt(variances + epsilon)
+    shape = (-1, *[1] * (len(x.shape) - 1))
+    return call.add(Affine(frozen(slopes.reshape(shape)), frozen((offsets - means * slopes).reshape(shape))), x)
+
+
+def per_axis(values: Any, n_axes: int, default: int = 1) -> Shape:
+    """Return an attribute with one number a spatial axis, or the default for all."""
+    numbers = tuple(integers(values, "an attribute")) if values is not None else (default,) * n_axes
+    if len(numbers) != n_axes or any(number < default for number in numbers):
+        raise ModelError(f"{n_axes} numbers of at least {default} are needed, got {list(numbers)}")
+    return numbers
+
+
+def resolve_pads(auto_pad: str, pads: Any, space: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Pads:
+    """Return ONNX's pads or auto_pad as pairs, one a spatial axis."""
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        return same_pads(space, kernel, strides, dilations, upper=auto_pad == "SAME_UPPER")
+    if auto_pad not in ("NOTSET", "VALID"):
+        raise ModelError(f"auto_pad {auto_pad!r} is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
+    pairs = spatial_pads(None if auto_pad == "VALID" else pads, len(kernel))
+    if any(pad < 0 for pair in pairs for pad in pair):
+        raise ModelError(f"pads below 0 cannot be converted: {pairs}")
+    return pairs
+
+
+def _kernel_space(shape: Shape, declared: Any, rank: int) -> Shape:
+    space = shape[2:]
+    if len(shape) != rank or rank < 3:
+        raise ModelError(f"a kernel of {rank} axes is needed for a value of {rank} axes (at least 3), got {shape}")
+    if declared is not None and tuple(integers(declared, "kernel_shape")) != space:
+        raise ModelError(f"kernel_shape {list(declared)} does not fit the kernel {shape}")
+    return space

@@ -1,0 +1,150 @@
+"""The registry of ONNX operators, keyed by operator type.
+
+A handler's keyword parameters *are* the operator's attributes with the specification's defaults
+(https://onnx.ai/onnx/operators/); an attribute it does not name is refused. It gets the `Call`, then the node's inputs
+in order, each an array (a constant), a `Variable` (computed at run time) or None (left out), and returns a constant, a
+variable, or a list of variables for a node with several outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from snnrepro.errors import ModelError
+from snnrepro.network.geometry import output_shape
+from snnrepro.network.graph import Node
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
+    from snnrepro.network.layers import Layer
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A value computed at run time: its name, and its shape without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Number of axes in ONNX's count, with the batch axis."""
+        return len(self.shape) + 1
+
+
+@dataclass
+class Call:
+    """What a handler needs to know of the node that it reads, and where it puts the layers.
+
+    Attributes
+    ----------
+    output : str
+        Name of the node's first output.
+    opset : int
+        The model's operator set.
+    batch : int
+        The number that stands for the batch axis in shape arithmetic: the declared size, or a number that no model
+        has where it is free.
+    n_outputs : int
+        How many outputs the node has.
+    only_first : bool
+        Whether nothing reads another output than the first.
+    nodes : list of Node
+        The layers added so far.
+    """
+
+    output: str
+    opset: int
+    batch: int
+    n_outputs: int = 1
+    only_first: bool = True
+    nodes: list[Node] = field(default_factory=list)
+
+    def add(self, layer: Layer, *inputs: Variable) -> Variable:
+        """Add a layer that reads `inputs` and return what it gives; its arrays must be finite."""
+        for array_field in fields(layer):
+            value = getattr(layer, array_field.name)
+            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                raise ModelError(f"its {array_field.name} hold NaN or infinite numbers")
+        name = f"{self.output}#{len(self.nodes)}"
+        shape = output_shape(self.output, layer, [value.shape for value in inputs])
+        self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
+        return Variable(name, shape)
+
+
+Handler = Callable[..., Any]
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(op_type: str) -> Callable[[Handler], Handler]:
+    """Register a handler for an operator type; a second one for the same type is an error."""
+
+    def register(handler: Handler) -> Handler:
+        if op_type in HANDLERS:
+            raise ValueError(f"ONNX operator {op_type}: a handler is registered already")
+        HANDLERS[op_type] = handler
+        return handler
+
+    return register
+
+
+def variable(value: Any, what: str = "its input") -> Variable:
+    """Return `value` if it is computed at run time, or refuse it."""
+    if not isinstance(value, Variable):
+        raise ModelError(f"{what} must be computed at run time, it is {'left out' if value is None else 'a constant'}")
+    return value
+
+
+def constant(value: Any, what: str) -> AnyArray:
+    """Return `value` if it is a constant, or refuse it."""
+    if isinstance(value, Variable):
+        raise ModelError(f"{what} must be a constant, it is computed at run time from {value.name!r}")
+    if value is None:
+        raise ModelError(f"{what} is missing")
+    return np.asarray(value)
+
+
+def weights(value: Any, what: str) -> AnyArray:
+    """Return `value` if it is a constant of floating-point numbers, or refuse it."""
+    array = constant(value, what)
+    if array.dtype not in (np.float32, np.float16):
+        raise ModelError(f"{what} must be float32 (or float16, which it holds exactly), got {array.dtype}")
+    return array.astype(np.float32)
+
+
+def integers(value: Any, what: str) -> list[int]:
+    """Return a constant (or an attribute) of whole numbers as a list, or refuse it."""
+    array = constant(value, what)
+    if array.dtype.kind not in "iu":
+        raise ModelError(f"{what} must be whole numbers, got {array.dtype}")
+    return [int(number) for number in array.reshape(-1)]
+
+
+def inner_axis(axis: int, rank: int, what: str = "axis") -> int:
+    """Return an ONNX axis as one without the batch axis, which it must not be.
+
+    Parameters
+    ----------
+    axis : int
+        As in the model; below 0 it counts from the end.
+    rank : int
+        Number of axes with the batch axis.
+    what : str
+        For the message.
+    """
+    if not -rank <= axis < rank:
+        raise ModelError(f"{what} {axis} of a value with {rank} axes")
+    if axis % rank == 0:
+        raise ModelError(f"{what} {axis} is the batch axis, which must be left as it is")
+    return axis % rank - 1
+
+
+def per_image(values: AnyArray, rank: int, what: str) -> AnyArray:
+    """Return a constant without its batch axis, for a value of `rank` axes; it must be the same for every image."""
+    if values.ndim > rank or (values.ndim == rank and values.shape[0] != 1):
+        raise ModelError(f"{what} of shape {values.shape} is not the same for every image of a value with {rank} axes")
+    return values[0] if values.ndim == rank else values

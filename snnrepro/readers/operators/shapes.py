@@ -1,0 +1,255 @@
+"""Operators that only move numbers: shapes, axes, padding, selection."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+import numpy as np
+
+from snnrepro.errors import ModelError
+from snnrepro.network.geometry import spatial_pads
+from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.readers.operators.registry import (
+    Call,
+    Variable,
+    constant,
+    handles,
+    inner_axis,
+    integers,
+    variable,
+    weights,
+)
+
+
+@handles("Shape")
+def _shape(call: Call, x: Any, *, start: int = 0, end: Any = None) -> Any:
+    x = variable(x)
+    return np.array((call.batch, *x.shape)[start:end], np.int64)
+
+
+@handles("Flatten")
+def _flatten(call: Call, x: Any, *, axis: int = 1) -> Any:
+    x = variable(x)
+    if inner_axis(axis, x.rank) != 0:
+        raise ModelError(f"only axis=1 keeps the batch as it is, got axis={axis}")
+    return call.add(Reshape((math.prod(x.shape),)), x)
+
+
+@handles("Reshape")
+def _reshape(call: Call, x: Any, shape_input: Any = None, *, shape: Any = None, allowzero: int = 0) -> Any:
+    x = variable(x)
+    sizes = integers(shape if shape_input is None else shape_input, "the shape")
+    full = (call.batch, *x.shape)
+    if not allowzero:
+        sizes = [full[axis] if size == 0 and axis < len(full) else size for axis, size in enumerate(sizes)]
+    n, rest = math.prod(x.shape), sizes[1:]
+    if sizes and sizes[0] == call.batch and rest.count(-1) <= 1:
+        known = math.prod(size for size in rest if size != -1)
+        rest = [n // known if size == -1 and known else size for size in rest]
+    if not sizes or sizes[0] not in (-1, call.batch) or -1 in rest or math.prod(rest) != n:
+        raise ModelError(f"the batch axis must stay first: (batch, {', '.join(map(str, x.shape))}) to {sizes}")
+    return call.add(Reshape(tuple(rest)), x)
+
+
+@handles("Squeeze")
+def _squeeze(call: Call, x: Any, axes_input: Any = None, *, axes: Any = None) -> Any:
+    x = variable(x)
+    given = axes if axes_input is None else axes_input
+    if given is None:
+        raise ModelError("without axes the batch axis would go too where it is 1")
+    gone = {inner_axis(axis, x.rank) for axis in integers(given, "axes")}
+    if any(x.shape[axis] != 1 for axis in gone):
+        raise ModelError(f"only axes of size 1 can go, got {sorted(gone)} of {x.shape} (without the batch)")
+    return call.add(Reshape(tuple(size for axis, size in enumerate(x.shape) if axis not in gone)), x)
+
+
+@handles("Unsqueeze")
+def _unsqueeze(call: Call, x: Any, axes_input: Any = None, *, axes: Any = None) -> Any:
+    x = variable(x)
+    given = integers(axes if axes_input is None else axes_input, "axes")
+    rank = x.rank + len(given)
+    new = {inner_axis(axis, rank) for axis in given}
+    if len(new) != len(given):
+        raise ModelError(f"axes {given} name one axis twice")
+    sizes = iter(x.shape)
+    return call.add(Reshape(tuple(1 if axis in new else next(sizes) for axis in range(rank - 1))), x)
+
+
+@handles("Transpose")
+def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
+    x = variable(x)
+    order = list(range(x.rank))[::-1] if perm is None else integers(perm, "perm")
+    if sorted(order) != list(range(x.rank)) or order[0] != 0:
+        raise ModelError(f"the batch axis must stay first, got perm {order} of {x.rank} axes")
+    return call.add(Transpose(tuple(axis - 1 for axis in order[1:])), x)
+
+
+@handles("Concat")
+def _concat(call: Call, *values: Any, axis: int) -> Any:
+    parts = [variable(value, "every part") for value in values]
+    return call.add(Concat(inner_axis(axis, parts[0].rank)), *parts)
+
+
+@handles("Pad")
+def _pad(
+    call: Call,
+    x: Any,
+    pads_input: Any = None,
+    constant_value: Any = None,
+    axes: Any = None,
+    *,
+    mode: str = "constant",
+    pads: Any = None,
+    value: float = 0.0,
+) -> Any:
+    x = variable(x)
+    if mode != "constant":
+        raise ModelError(f"only mode 'constant' can be converted, got {mode!r}")
+    given = integers(pads if pads_input is None else pads_input, "pads")
+    if axes is not None:
+        places = [axis % x.rank for axis in integers(axes, "axes")]
+        flat = [0] * (2 * x.rank)
+        for index, axis in enumerate(places):
+            flat[axis], flat[axis + x.rank] = given[index], given[index + len(places)]
+        given = flat
+    pairs = spatial_pads(given, x.rank)
+    if pairs[0] != (0, 0):
+        raise ModelError(f"the batch axis must stay as it is, got pads {pairs[0]} for it")
+    filling = value if constant_value is None else float(weights(constant_value, "the value").reshape(()))
+    return call.add(Pad(pairs[1:], float(filling)), x)
+
+
+@handles("Slice")
+def _slice(
+    call: Call,
+    x: Any,
+    starts_input: Any = None,
+    ends_input: Any = None,
+    axes_input: Any = None,
+    steps: Any = None,
+    *,
+    starts: Any = None,
+    ends: Any = None,
+    axes: Any = None,
+) -> Any:
+    x = variable(x)
+    first = integers(starts if starts_input is None else starts_input, "starts")
+    last = integers(ends if ends_input is None else ends_input, "ends")
+    chosen = axes if axes_input is None else axes_input
+    places = list(range(len(first))) if chosen is None else integers(chosen, "axes")
+    strides = [1] * len(first) if steps is None else integers(steps, "steps")
+    indices: list[Any] = [None] * len(x.shape)
+    for axis, begin, end, step in zip(places, first, last, strides):
+        if axis % x.rank == 0 and (begin, step) == (0, 1) and end >= call.batch:
+            continue  # the whole batch
+        inner = inner_axis(axis, x.rank)
+        indices[inner] = tuple(range(*slice(begin, end, step).indices(x.shape[inner])))
+    return call.add(Select(tuple(indices)), x)
+
+
+@handles("Split")
+def _split(
+    call: Call, x: Any, split_input: Any = None, *, axis: int = 0, split: Any = None, num_outputs: Any = None
+) -> Any:
+    x = variable(x)
+    inner = inner_axis(axis, x.rank)
+    given = split if split_input is None else split_input
+    size = x.shape[inner]
+    if given is None:
+        part = -(-size // call.n_outputs)
+        sizes = [min(part, size - part * index) for index in range(call.n_outputs)]
+    else:
+        sizes = integers(given, "split")
+    if sum(sizes) != size or len(sizes) != call.n_outputs:
+        raise ModelError(f"{sizes} are no {call.n_outputs} parts of an axis of {size}")
+    ends = np.cumsum(sizes)
+    return [_selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
+
+
+def _selected(call: Call, x: Variable, taken: dict[int, Any]) -> Variable:
+    indices = tuple(
+        tuple(int(index) for index in taken[axis]) if axis in taken else None for axis in range(len(x.shape))
+    )
+    return call.add(Select(indices), x)
+
+
+@handles("Upsample")
+def _upsample(call: Call, x: Any, scales_input: Any = None, *, mode: str = "nearest", scales: Any = None) -> Any:
+    x = variable(x)
+    factors = scales if scales_input is None else weights(scales_input, "scales").reshape(-1)
+    return _nearest(call, x, mode, [float(factor) for factor in factors], None, "asymmetric", "floor")
+
+
+@handles("Resize")
+def _resize(
+    call: Call,
+    x: Any,
+    second: Any = None,
+    scales: Any = None,
+    sizes: Any = None,
+    *,
+    mode: str = "nearest",
+    antialias: int = 0,
+    axes: Any = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    nearest_mode: str = "round_prefer_floor",
+) -> Any:
+    x = variable(x)
+    if call.opset < 11:  # its second input is the scales, there is no region of interest
+        scales, coordinate_transformation_mode, nearest_mode = second, "asymmetric", "floor"
+    if keep_aspect_ratio_policy != "stretch":
+        raise ModelError(f"only keep_aspect_ratio_policy 'stretch' can be converted, got {keep_aspect_ratio_policy!r}")
+    full = (call.batch, *x.shape)
+    places = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
+    if sizes is not None and constant(sizes, "sizes").size:
+        given = dict(zip(places, integers(sizes, "sizes")))
+        wanted = [given.get(axis, size) for axis, size in enumerate(full)]
+        factors = [want / size for want, size in zip(wanted, full)]
+        return _nearest(call, x, mode, factors, wanted, coordinate_transformation_mode, nearest_mode)
+    scaled = dict(zip(places, weights(scales, "scales").reshape(-1)))
+    factors = [float(scaled.get(axis, 1.0)) for axis in range(x.rank)]
+    return _nearest(call, x, mode, factors, None, coordinate_transformation_mode, nearest_mode)
+
+
+# Where a position of the result lies in the value (ONNX, Resize): position, scale, size before and after.
+_COORDINATES: dict[str, Callable[[Any, float, int, int], Any]] = {
+    "half_pixel": lambda p, scale, before, after: (p + 0.5) / scale - 0.5,
+    "half_pixel_symmetric": lambda p, scale, before, after: (
+        before / 2 * (1 - after / (scale * before)) + (p + 0.5) / scale - 0.5
+    ),
+    "pytorch_half_pixel": lambda p, scale, before, after: (p + 0.5) / scale - 0.5 if after > 1 else p * 0.0,
+    "align_corners": lambda p, scale, before, after: p * (before - 1) / (after - 1) if after > 1 else p * 0.0,
+    "asymmetric": lambda p, scale, before, after: p / scale,
+    "tf_half_pixel_for_nn": lambda p, scale, before, after: (p + 0.5) / scale,
+}
+_ROUNDING: dict[str, Callable[[Any], Any]] = {
+    "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+    "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def _nearest(
+    call: Call, x: Variable, mode: str, factors: list[float], sizes: Any, coordinates: str, rounding: str
+) -> Variable:
+    if mode != "nearest" or coordinates not in _COORDINATES or rounding not in _ROUNDING:
+        raise ModelError(f"only nearest-neighbour can be converted, got {mode!r}, {coordinates!r}, {rounding!r}")
+    if len(factors) != x.rank or abs(factors[0] - 1.0) > 1e-6:
+        raise ModelError(f"{x.rank} factors with 1 for the batch are needed, got {factors}")
+    taken: dict[int, Any] = {}
+    for axis, (before, factor) in enumerate(zip(x.shape, factors[1:])):
+        after = int(sizes[axis + 1]) if sizes is not None else math.floor(before * np.float32(factor))
+        if after < 1 or not math.isfinite(factor):
+            raise ModelError(f"an axis of {before} times {factor} leaves nothing")
+        if after > 2**24:
+            raise ModelError(f"an axis of {before} would become one of {after}")
+        if after != before or factor != 1.0:
+            places = _COORDINATES[coordinates](np.arange(after, dtype=np.float64), factor, before, after)
+            taken[axis] = np.clip(_ROUNDING[rounding](places), 0, before - 1).astype(int)
+    return _selected(call, x, taken) if taken else x
