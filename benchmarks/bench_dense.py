@@ -66,6 +66,7 @@ def test_cell(benchmark, road, profile, data, measured, system, quantity, n_step
         seeds=[one.cell.seed for one in found],
         seconds=[one.seconds for one in found],
         accuracy=[one.accuracy for one in found],
+        pace=[one.pace for one in found],
     )
     assert all(one.seconds > 0 for one in found)
 

@@ -125,6 +125,8 @@ def _as_printed(profile):
     for cell in cells(PROFILES[profile]):
         if cell.system == "converted":
             measured.append(Measured(cell, 1.0, dict.fromkeys(N_STEPS[1:], of["accuracy"][0] - 10)))
+        elif cell.quantity == "pace":
+            measured.append(Measured(cell, 1.0, pace={n: of["inference"][n] for n in N_STEPS[1:]}))
         else:
             found = {cell.n_steps: of["accuracy"][cell.n_steps]} if cell.quantity == "inference" else {}
             measured.append(Measured(cell, of[cell.quantity][cell.n_steps], found))

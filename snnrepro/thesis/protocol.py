@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MINIBATCH_SIZE = 200
 """Test images simulated together, as in NengoDL's MNIST example; the thesis does not name its own."""
 
+PACE_ROUNDS = 9
+"""How often the pace is measured at every n_steps."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -78,11 +81,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a cell gave: seconds, and the accuracy in % by n_steps (0 for Keras)."""
+    """What a cell gave: seconds, and by n_steps (0 for Keras) the accuracy in % or, of a pace cell, the seconds."""
 
     cell: Cell
     seconds: float
     accuracy: dict[int, float] = field(default_factory=dict)
+    pace: dict[int, float] = field(default_factory=dict)
 
 
 def cells(profile: Profile) -> list[Cell]:
@@ -93,6 +97,8 @@ def cells(profile: Profile) -> list[Cell]:
         plan += [Cell("keras", "training", seed), Cell("keras", "inference", seed)]
         plan.append(Cell("nengo-dl", "training", seed, every_n[profile.seeds.index(seed) % len(every_n)]))
         plan += [Cell("nengo-dl", "inference", seed, n_steps) for n_steps in every_n]
+        if seed == profile.seeds[0]:
+            plan.append(Cell("nengo-dl", "pace", seed, max(every_n)))
         plan += [Cell("converted", "inference", seed, max(every_n), synapse) for synapse in profile.synapses]
     return plan
 
@@ -101,7 +107,7 @@ def relative_cost(cell: Cell) -> float:
     """Return about how long a cell takes, in units of one simulated step of 10,000 images: for progress bars only."""
     if cell.system == "keras":
         return 25.0 if cell.quantity == "training" else 0.5
-    return 120.0 if cell.quantity == "training" else float(cell.n_steps)
+    return {"training": 120.0, "pace": 35.0}.get(cell.quantity, float(cell.n_steps))
 
 
 class DenseRoad:
@@ -132,6 +138,8 @@ class DenseRoad:
             return self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
         if cell.quantity == "training":
             return self._train_nengo_dl(cell, progress)
+        if cell.quantity == "pace":
+            return self._pace(cell, progress)
         if cell.system == "nengo-dl":
             return self._simulate(cell, self.trained(cell.seed), [cell.n_steps], progress)
         spiking = SpikingNetwork(self.converted(cell.seed), synapse=cell.synapse)
@@ -215,6 +223,26 @@ class DenseRoad:
         # The median chunk times their number: a pause of the machine in one of them does not count.
         seconds = len(ends) * float(np.median(np.diff([start, *ends])))
         return Measured(cell, seconds, {n: accuracy(scores[:, k], self.data.y_test) for k, n in enumerate(keep_steps)})
+
+    def _pace(self, cell: Cell, progress: Progress | None) -> Measured:
+        """Time one minibatch at every n_steps in turn, and take the fastest round of each.
+
+        Interleaved and the fastest, because other work on the machine can only add time, and not the same to each.
+        """
+        every_n = settings()["n_steps"]
+        x = pixels(np.resize(self.data.x_test, (MINIBATCH_SIZE, 28, 28)))
+        with NengoDLSimulator(self.trained(cell.seed), cell.seed, MINIBATCH_SIZE) as simulator:
+            rounds: dict[int, list[float]] = {n_steps: [] for n_steps in every_n}
+            for round_ in range(-1, PACE_ROUNDS):  # round -1 traces the graphs
+                for n_steps in every_n:
+                    start = time.perf_counter()
+                    simulator.run(x, n_steps)
+                    if round_ >= 0:
+                        rounds[n_steps].append(time.perf_counter() - start)
+                if progress is not None:
+                    progress(1 / (PACE_ROUNDS + 1))
+        pace = {n_steps: min(times) for n_steps, times in rounds.items()}
+        return Measured(cell, pace[max(every_n)], pace=pace)
 
 
 def accuracy(scores: FloatArray, labels: IntArray) -> float:

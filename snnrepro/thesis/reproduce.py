@@ -127,11 +127,7 @@ def collect(model: str, profile: str, data: Mnist, measured: tuple[Measured, ...
         lines.append(Line(row, figure, values, tables.judge(row, figure, data.is_full)))
     trend_lines = []
     for trend in tables.trends(model):
-        series = [
-            (line.row.n_steps, line.measured)
-            for line in lines
-            if line.row.quantity == trend.quantity and line.row.n_steps and line.measured is not None
-        ]
+        series = _series(trend, lines, measured)
         trend_lines.append(TrendLine(trend, *tables.judge_trend(trend, series)))
     return Results(
         model=model,
@@ -162,6 +158,17 @@ PROTOCOL = {
     "dt_s": 0.001,
 }
 """What the thesis leaves unsaid and its figures identify: the setting of NengoDL's MNIST example."""
+
+
+def _series(trend: Trend, lines: list[Line], measured: tuple[Measured, ...]) -> list[tuple[int, float]]:
+    """Return what a trend is judged on: ``(n_steps, seconds)``."""
+    if trend.quantity == "pace":
+        return [pair for one in measured for pair in one.pace.items()]
+    return [
+        (line.row.n_steps, line.measured)
+        for line in lines
+        if line.row.quantity == trend.quantity and line.row.n_steps and line.measured is not None
+    ]
 
 
 def values_of(row: Row, measured: tuple[Measured, ...]) -> tuple[float, ...]:
