@@ -8,20 +8,33 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load": "snnrepro.readers.load",
+    "verify": "snnrepro.verification",
     "Network": "snnrepro.network.graph",
     "SnnReproError": "snnrepro.errors",
     "ModelError": "snnrepro.errors",
+    "UnsupportedError": "snnrepro.errors",
     "ArchiveError": "snnrepro.errors",
     "DataError": "snnrepro.errors",
     "DependencyError": "snnrepro.errors",
 }
 
-__all__ = ["ArchiveError", "DataError", "DependencyError", "ModelError", "Network", "SnnReproError", "load"]
+__all__ = [
+    "ArchiveError",
+    "DataError",
+    "DependencyError",
+    "ModelError",
+    "Network",
+    "SnnReproError",
+    "UnsupportedError",
+    "load",
+    "verify",
+]
 
 if TYPE_CHECKING:
-    from snnrepro.errors import ArchiveError, DataError, DependencyError, ModelError, SnnReproError
+    from snnrepro.errors import ArchiveError, DataError, DependencyError, ModelError, SnnReproError, UnsupportedError
     from snnrepro.network.graph import Network
     from snnrepro.readers.load import load
+    from snnrepro.verification import verify
 
 
 def __getattr__(name: str) -> Any:

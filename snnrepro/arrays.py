@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # numpy.typing came with NumPy 1.20; the thesis's stack has 1
 
 
 def frozen(values: Any) -> FloatArray:
-    """Return a read-only float32 copy of `values` in C order, bit for bit where they are float32 already.
+    """Return `values` as a read-only float32 array in C order, bit for bit where they are float32 already.
+
+    Later writes to the caller's array do not change it: it is a copy, unless nothing could be written to `values`
+    itself (a read-only array that is no view of a writeable one).
 
     Parameters
     ----------
@@ -28,6 +31,20 @@ def frozen(values: Any) -> FloatArray:
     numpy.ndarray
         float32, C order, ``writeable`` false.
     """
+    if isinstance(values, np.ndarray) and values.dtype == np.float32 and _is_constant(values):
+        return values
     array = np.array(values, dtype=np.float32, order="C", copy=True)
     array.setflags(write=False)
     return array
+
+
+def _is_constant(array: AnyArray) -> bool:
+    """Whether an array is aligned, in C order, and neither it nor what it is a view of can be written to."""
+    if not array.flags.c_contiguous or not array.flags.aligned or not array.dtype.isnative:
+        return False
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)

@@ -71,11 +71,64 @@ def reproduce(model: str, profile: str, data: Path | None, output: Path, as_json
     if as_json:
         click.echo(json.dumps(results_json.as_dict(results), indent=2))
     else:
-        console = Console(highlight=False)
-        # A pipe has no width; the tables are kept whole in it.
-        terminal.print_results(results, console if console.is_terminal else Console(width=100, highlight=False))
+        terminal.print_results(results, _console())
         click.echo(f"written: {path}")
     if not results.passed:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(model: Path, as_json: bool) -> None:
+    """Show the layers, shapes and parameters of MODEL (.onnx or .npz), or every node that cannot be converted.
+
+    Exit status 1 if any node cannot be converted.
+
+    Example: snnrepro inspect model.onnx
+    """
+    from snnrepro.errors import UnsupportedError
+    from snnrepro.readers.load import load
+    from snnrepro.report import network_table
+
+    try:
+        network = load(model)
+    except UnsupportedError as error:
+        if as_json:
+            click.echo(json.dumps({"convertible": False, "problems": error.problems}, indent=2))
+        else:
+            click.echo(f"{model}: {error}")
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps({"convertible": True, **network_table.layers_as_dict(network)}, indent=2))
+    else:
+        network_table.print_layers(network, _console())
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images are compared.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(model: Path, data: Path, images: int, as_json: bool) -> None:
+    """Compare MODEL with what is read from it, hop by hop and layer by layer, on the images `x` of DATA (.npz).
+
+    Exit status 1 if a layer differs; the first one is named.
+
+    Example: snnrepro verify model.onnx data.npz
+    """
+    from dataclasses import asdict
+
+    from snnrepro.datasets import read_images
+    from snnrepro.report import network_table
+    from snnrepro.verification import verify as compare_hops
+
+    found = compare_hops(model, read_images(data)[:images])
+    if as_json:
+        click.echo(json.dumps({"passed": found.passed, "comparisons": [asdict(one) for one in found.comparisons]}))
+    else:
+        network_table.print_verification(found, _console())
+    if not found.passed:
         sys.exit(1)
 
 
@@ -106,6 +159,12 @@ def doctor(as_json: bool) -> None:
         click.echo("NengoDL works" if problem is None else f"NengoDL cannot be used: {problem}")
     if problem is not None:
         sys.exit(1)
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal; a pipe has no width, the tables are kept whole in it."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=120, highlight=False)
 
 
 def _require_writable(folder: Path) -> None:

@@ -134,6 +134,33 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
     return _checked(arrays, f"{origin} {path}", str(path), sha256_of(path))
 
 
+def read_images(path: Path) -> AnyArray:
+    """Return the images ``x`` of an npz file, ``(n_images, ...)``.
+
+    Parameters
+    ----------
+    path : Path
+        An npz file with an array ``x`` of numbers.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or has no such array.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; an npz file with an array x is needed")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            x = read_array(archive, "x")
+    except KeyError as error:
+        raise DataError(f"{path}: it has no array x") from error
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable npz file ({_one_line(error)})") from error
+    if x.dtype.kind not in "fiu" or x.ndim < 2 or not len(x):
+        raise DataError(f"{path}: x must be numbers (n_images, ...), got {x.dtype} {x.shape}")
+    return x
+
+
 def _checked(arrays: dict[str, AnyArray], source: str, where: str, sha256: str | None) -> Mnist:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]

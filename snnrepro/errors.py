@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 
 class SnnReproError(Exception):
     """Something the user gave cannot be used; the message says what, where, and what to do."""
@@ -9,6 +11,20 @@ class SnnReproError(Exception):
 
 class ModelError(SnnReproError):
     """A trained network cannot be read or converted."""
+
+
+class UnsupportedError(ModelError):
+    """A readable network has nodes that cannot be converted.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        One a node: operator, name and reason.
+    """
+
+    def __init__(self, problems: Sequence[str], hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__("these nodes cannot be converted:\n  " + "\n  ".join(self.problems) + (hint and f"\n{hint}"))
 
 
 class ArchiveError(ModelError):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
+import re
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Iterator
+from typing import IO, TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import zipfile
-
     from snnrepro.arrays import AnyArray
 
 
@@ -56,8 +58,15 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+# What numpy writes before an array's bytes; an object, a structure or anything to be evaluated does not fit.
+_NPY = re.compile(
+    r"\{'descr': '([<>|=]?[a-zA-Z][0-9]{0,4})', 'fortran_order': (True|False), 'shape': \(([0-9L, ]*)\),? *\}\s*"
+)
+_NPY_HEADER = 4096  # bytes; numpy's own is 128
+
+
 def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
-    """Return one array of an opened npz archive; pickled objects are refused.
+    """Return one array of an opened npz archive; nothing is allocated that the member does not hold.
 
     Parameters
     ----------
@@ -71,8 +80,46 @@ def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
     KeyError
         There is no such array.
     ValueError, zipfile.BadZipFile, EOFError
-        It is damaged, or holds objects.
+        It is damaged, holds objects, or does not have the bytes that its header declares.
     """
-    with archive.open(f"{name}.npy") as file:
-        array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"compressed by the method {info.compress_type}, stored or deflated is needed")
+    try:
+        with archive.open(info) as file:
+            dtype, in_fortran_order, shape, offset = _npy_header(file)
+            n_bytes = dtype.itemsize * math.prod(shape)
+            if n_bytes != info.file_size - offset:
+                raise ValueError(
+                    f"its header declares {dtype} {shape}, {n_bytes} bytes; it has {info.file_size - offset}"
+                )
+            content = file.read()
+    except (zlib.error, RuntimeError, NotImplementedError, OSError) as error:  # RuntimeError: encrypted
+        raise ValueError(str(error)) from error
+    if len(content) != n_bytes:
+        raise ValueError(f"{len(content)} bytes, its header declares {n_bytes}")
+    array: AnyArray = np.frombuffer(content, dtype).reshape(shape, order="F" if in_fortran_order else "C")
     return array
+
+
+def _npy_header(file: IO[bytes]) -> tuple[Any, bool, tuple[int, ...], int]:
+    """Return type, whether it is in Fortran order, shape, and where the array's bytes begin."""
+    start = file.read(12)
+    major = start[6] if len(start) == 12 and start[:6] == b"\x93NUMPY" else 0
+    if major not in (1, 2, 3):
+        raise ValueError("not an npy array")
+    offset = 10 if major == 1 else 12
+    length = int.from_bytes(start[8:offset], "little")
+    if length > _NPY_HEADER:
+        raise ValueError(f"its header has {length} bytes, {_NPY_HEADER} are the most")
+    header = start[offset:] + file.read(length - (12 - offset))
+    match = _NPY.fullmatch(header.decode("latin-1"))
+    if match is None:
+        raise ValueError(f"its header is that of no plain array (objects are not read): {header[:80]!r}")
+    sizes = [size.strip().rstrip("L") for size in match.group(3).split(",") if size.strip()]
+    if len(sizes) > 32 or any(not size.isdigit() or len(size) > 18 for size in sizes):
+        raise ValueError(f"its shape is none: ({match.group(3)[:80]})")
+    dtype = np.dtype(match.group(1))
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"type {dtype} cannot be read")
+    return dtype, match.group(2) == "True", tuple(int(size) for size in sizes), offset + length

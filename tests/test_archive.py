@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import snnrepro
 from snnrepro.network import archive
-from tests.strategies import dense_networks
+from tests.strategies import dense_networks, image_networks
 
 
 def _bytes(network):
@@ -42,7 +42,7 @@ def _same(first, second):
                 assert value == getattr(other.layer, name)
 
 
-@given(dense_networks())
+@given(st.one_of(dense_networks(), image_networks().map(snnrepro.load)))
 def test_what_is_loaded_is_bit_for_bit_what_was_saved(network):
     import tempfile
     from pathlib import Path

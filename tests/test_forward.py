@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import snnrepro
 from snnrepro.network import forward
-from snnrepro.network.layers import Dense
-from tests.strategies import as_onnx, dense_networks, images_for
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
+from tests.strategies import as_onnx, dense_networks, image_networks, images_for
 
 
 def _onnxruntime(proto, x):
@@ -22,12 +22,12 @@ def _onnxruntime(proto, x):
     return session.run(None, {"input": x})[0]
 
 
-def _error(network, x):
+def _error(network, x, proto=None):
     """Return the largest difference to onnxruntime, relative to the largest score."""
-    expected = _onnxruntime(as_onnx(network), x)
+    expected = _onnxruntime(as_onnx(network) if proto is None else proto, x)
     got = network.forward(x)
     assert got.dtype == np.float32
-    assert got.shape == expected.shape
+    assert got.shape == expected.shape == (len(x), *network.output_shape)
     return np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-3)
 
 
@@ -37,6 +37,16 @@ def test_forward_equals_onnxruntime(data):
     x = data.draw(images_for(network))
     assume(np.ptp(network.forward(x)) > 0)  # a network whose rectifiers are all silent proves nothing
     assert _error(network, x) < 1e-5
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_forward_equals_onnxruntime_for_networks_over_images(data):
+    proto = data.draw(image_networks())
+    network = snnrepro.load(proto)
+    x = data.draw(images_for(network))
+    assume(np.ptp(network.forward(x)) > 0)
+    assert _error(network, x, proto) < 1e-5
 
 
 def test_a_forgotten_bias_would_be_noticed(monkeypatch):
@@ -56,6 +66,59 @@ def test_the_order_of_the_batch_does_not_matter(data):
     x = data.draw(images_for(network))
     order = data.draw(st.permutations(range(len(x))))
     np.testing.assert_allclose(network.forward(x[order]), network.forward(x)[order], rtol=1e-5, atol=1e-6)
+
+
+@given(st.data())
+def test_the_order_of_the_batch_does_not_matter_for_networks_over_images(data):
+    network = snnrepro.load(data.draw(image_networks()))
+    x = data.draw(images_for(network))
+    scores = network.forward(x)
+    assume(len(x) > 1 and np.ptp(scores, axis=0).max() > 0)  # else no order can be told from another
+    order = data.draw(st.permutations(range(len(x))))
+    np.testing.assert_allclose(network.forward(x[order]), scores[order], rtol=1e-5, atol=1e-5)
+
+
+@st.composite
+def _convolutions(draw):
+    """Draw (weights, x, y, strides, dilations, pads, groups): whole numbers, so that float32 sums are exact."""
+    n_axes, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    kernel, space, after = [], [], []
+    strides, dilations, pads = [], [], []
+    for _ in range(n_axes):
+        kernel.append(draw(st.integers(1, 3)))
+        strides.append(draw(st.integers(1, 3)))
+        dilations.append(draw(st.integers(1, 2)))
+        pads.append((draw(st.integers(0, 2)), draw(st.integers(0, 2))))
+        reach = dilations[-1] * (kernel[-1] - 1) + 1
+        space.append(draw(st.integers(max(1, reach - sum(pads[-1])), 6)))
+        after.append((space[-1] + sum(pads[-1]) - reach) // strides[-1] + 1)
+    n_in, n_out = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    rng = np.random.RandomState(draw(st.integers(0, 2**32 - 1)))
+    weights, x, y = (
+        rng.randint(-9, 10, shape).astype(np.float32)
+        for shape in ((n_out, n_in // groups, *kernel), (2, n_in, *space), (2, n_out, *after))
+    )
+    return weights, x, y, tuple(strides), tuple(dilations), tuple(pads), groups
+
+
+@given(_convolutions())
+def test_the_transposed_convolution_is_the_adjoint_of_the_convolution(drawn):
+    weights, x, y, strides, dilations, pads, groups = drawn
+    conv = Conv(weights, np.zeros(len(weights)), strides, dilations, pads, groups)
+    there = forward.compute(conv, x)
+    assert there.shape == y.shape
+    # What the last window does not reach of x gets no part of y: rows of zeros behind the transposed result.
+    sizes = [
+        (n - 1) * stride + dilation * (k - 1) + 1 - sum(pad)
+        for n, stride, dilation, k, pad in zip(y.shape[2:], strides, dilations, weights.shape[2:], pads)
+    ]
+    crops = tuple((before, behind - (n - size)) for (before, behind), n, size in zip(pads, x.shape[2:], sizes))
+    # ONNX's two layouts coincide: (out, in / groups, *kernel) read as (in, out / groups, *kernel) of the way back.
+    back = forward.compute(ConvTranspose(weights, np.zeros(x.shape[1]), strides, dilations, crops, groups), y)
+    assert back.shape == x.shape
+    product = np.sum(there * y, dtype=np.float64)
+    assume(product != 0)
+    assert product == np.sum(x * back, dtype=np.float64)
 
 
 @given(st.data())

@@ -14,7 +14,7 @@ PARTS = [
     ["network"],
     ["datasets", "environment"],
     ["readers", "spiking"],
-    ["simulators"],
+    ["simulators", "verification"],
     ["thesis"],
     ["report"],
     ["cli"],

@@ -14,11 +14,16 @@ from snnrepro.frameworks.quiet import quiet_stderr
 INSTALL = "pip install tensorflow tf-keras"
 
 
-def import_tensorflow() -> Any:
+def import_tensorflow(*, keras_2: bool = True) -> Any:
     """Return the ``tensorflow`` module with Keras 2 behind ``tf.keras``, imported quietly.
 
     From TensorFlow 2.16 on ``tf.keras`` is Keras 3; NengoDL and the thesis's protocol need Keras 2, which then
     lives in the package tf-keras. ``TF_USE_LEGACY_KERAS=1`` selects it, but only before ``tf.keras`` is first touched.
+
+    Parameters
+    ----------
+    keras_2 : bool
+        False where any Keras will do, as for reading a model of Keras 3: ``tf.keras`` is then left as the user has it.
 
     Returns
     -------
@@ -32,7 +37,7 @@ def import_tensorflow() -> Any:
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise DependencyError(f"TensorFlow is not installed; run: {INSTALL}")
-    if importlib.util.find_spec("tf_keras") is not None:
+    if keras_2 and importlib.util.find_spec("tf_keras") is not None:
         os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     first = "tensorflow" not in sys.modules
     if first:
@@ -44,7 +49,8 @@ def import_tensorflow() -> Any:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     import tensorflow as tf
 
-    _require_keras_2(tf)
+    if keras_2:
+        _require_keras_2(tf)
     return tf
 
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import reprlib
 import zipfile
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, List, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping
 
 import numpy as np
 
 from snnrepro.errors import ArchiveError, ModelError
 from snnrepro.files import read_array, written_whole
+from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import LAYER_TYPES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snnrepro.arrays import AnyArray
 
 FORMAT = "snnrepro-network"
@@ -88,79 +90,155 @@ def load(path: str | Path) -> Network:
         The file is missing, damaged, foreign, or of a newer version.
     """
     try:
+        if not Path(path).is_file():
+            raise ArchiveError("not a file" if Path(path).exists() else "no such file")
         with zipfile.ZipFile(path) as archive:
-            header = _read_header(path, archive)
-            nodes = tuple(_read_node(path, archive, entry) for entry in header["nodes"])
-        return Network(
-            str(header["input"]["name"]),
-            tuple(int(size) for size in header["input"]["shape"]),
-            nodes,
-            {str(key): str(value) for key, value in header["sources"].items()},
-        )
-    except ArchiveError:
-        raise
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{path}: no such file") from error
+            network = _read(archive)
+    except MemoryError as error:
+        raise ArchiveError(f"{path}: its arrays do not fit into the memory") from error
     except ModelError as error:
         raise ArchiveError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise ArchiveError(f"{path}: not a readable npz archive ({error})") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArchiveError(f"{path}: the archive is damaged ({type(error).__name__}: {error})") from error
+    except Exception as error:  # whatever its header says, the archive is at fault
+        text = " ".join(str(error).split())[:200]
+        raise ArchiveError(f"{path}: the archive is damaged ({type(error).__name__}: {text})") from error
+    return network
 
 
-def _read_header(path: str | Path, archive: zipfile.ZipFile) -> Mapping[str, Any]:
-    if _HEADER + ".npy" not in archive.namelist():
-        raise ArchiveError(f"{path}: no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
+def _read(archive: zipfile.ZipFile) -> Network:
+    names = archive.namelist()
+    if _HEADER + ".npy" not in names:
+        raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
+    if len(set(names)) < len(names):
+        raise ArchiveError(f"members are there twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
+    header = _read_header(archive)
+    shape = header["input"]["shape"]
+    if not _fits("tuple[int, ...]", _tuples(shape)) or min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
+        raise ArchiveError(f"the input's shape {reprlib.repr(shape)} is none")
+    keys = [value["array"] for entry in header["nodes"] for value in entry["fields"].values() if _is_array(value)]
+    if len(set(keys)) < len(keys):  # each would be read anew, and fill the memory from a small file
+        raise ArchiveError("an array is declared for two nodes")
+    with np.errstate(all="ignore"):
+        nodes = tuple(_read_node(archive, entry) for entry in header["nodes"])
+        return Network(
+            str(header["input"]["name"]),
+            tuple(shape),
+            nodes,
+            {str(key): str(value) for key, value in header["sources"].items()},
+        )
+
+
+def _read_header(archive: zipfile.ZipFile) -> Mapping[str, Any]:
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
-        raise ArchiveError(f"{path}: its header is larger than {_HEADER_LIMIT} bytes")
-    header = json.loads(read_array(archive, _HEADER).tobytes().decode())
+        raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
+    header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
     if header.get("format") != FORMAT:
-        raise ArchiveError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
-    if header["version"] > VERSION:
+        raise ArchiveError(f"format {reprlib.repr(header.get('format'))}, expected {FORMAT!r}")
+    version = header["version"]
+    if type(version) is not int or version < 1:
+        raise ArchiveError(f"format version {reprlib.repr(version)} is none")
+    if version > VERSION:
         raise ArchiveError(
-            f"{path}: written in format version {header['version']}, this snnrepro reads up to {VERSION}; "
+            f"written in format version {version}, this snnrepro reads up to {VERSION}; "
             "run: pip install --upgrade snnrepro"
         )
     checked: Mapping[str, Any] = header
     return checked
 
 
-def _read_node(path: str | Path, archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
+def _json_int(digits: str) -> int:
+    if len(digits) > 20:  # Python's own conversion takes seconds for a million digits
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _read_node(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
+    name = str(entry["name"])
     layer_type = _LAYERS.get(entry["layer"])
     if layer_type is None:
-        raise ArchiveError(f"{path}: node {entry['name']!r} has the unknown layer {entry['layer']!r}")
+        raise ArchiveError(f"node {name!r} has the unknown layer {entry['layer']!r}")
+    kinds = {field.name: str(field.type) for field in fields(layer_type)}
     values: dict[str, Any] = {}
-    for name, value in entry["fields"].items():
-        if isinstance(value, dict):
-            values[name] = _read_array(path, archive, value)
-        else:
-            values[name] = _tuples(value)
-    return Node(str(entry["name"]), tuple(str(name) for name in entry["inputs"]), layer_type(**values))
+    for key, given in entry["fields"].items():
+        value = _read_array(archive, given) if _is_array(given) else _tuples(given)
+        if key in kinds and not _fits(kinds[key], value):
+            raise ArchiveError(f"node {name!r}: the archive is damaged, {key} is {reprlib.repr(given)}")
+        if key in _AT_LEAST_ONE and min(value if isinstance(value, tuple) else (value,), default=1) < 1:
+            raise ArchiveError(f"node {name!r}: {key} is {reprlib.repr(given)}, at least 1 is needed")
+        values[key] = value
+    return Node(name, tuple(str(one) for one in entry["inputs"]), layer_type(**values))
 
 
-def _read_array(path: str | Path, archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
+def _read_array(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
     key = declared["array"]
-    shape: tuple[int, ...] = tuple(declared["shape"])
+    shape: tuple[int, ...] = _tuples(declared["shape"])
+    if not _fits("tuple[int, ...]", shape) or min(shape, default=0) < 0:
+        raise ArchiveError(f"array {key!r}: the declared shape {reprlib.repr(declared['shape'])} is none")
     try:
         info = archive.getinfo(f"{key}.npy")
-        expected = 4 * int(np.prod(shape, dtype=np.int64))
+        expected = 4 * math.prod(shape)
         if not expected <= info.file_size <= expected + 4096:  # 4096: an npy header is 128 bytes, larger is no array
-            raise ArchiveError(f"{path}: array {key!r} has {info.file_size} bytes, declared are {expected}")
+            raise ArchiveError(f"array {key!r} has {info.file_size} bytes, declared are {expected}")
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise ArchiveError(
+                f"array {key!r} is compressed; an archive that snnrepro wrote stores its arrays as they are"
+            )
         array = read_array(archive, key)
     except KeyError as error:
-        raise ArchiveError(f"{path}: array {key!r} is declared but missing") from error
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ArchiveError(f"{path}: array {key!r} is damaged ({error})") from error
+        raise ArchiveError(f"array {key!r} is declared but missing") from error
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ArchiveError(f"array {key!r} is damaged ({error})") from error
     if array.dtype != np.float32 or array.shape != shape:
-        raise ArchiveError(f"{path}: array {key!r} is {array.dtype} {array.shape}, declared is float32 {shape}")
+        raise ArchiveError(f"array {key!r} is {array.dtype} {array.shape}, declared is float32 {shape}")
     if _digest(array) != declared["sha256"]:
-        raise ArchiveError(f"{path}: array {key!r} differs from its SHA-256; the file was changed")
+        raise ArchiveError(f"array {key!r} differs from its SHA-256; the file was changed")
+    if not np.isfinite(array).all():
+        raise ArchiveError(f"array {key!r} holds NaN or infinite numbers")
     return array
 
 
+def _is_int(value: Any) -> bool:
+    return type(value) is int and abs(value) <= LARGEST
+
+
+def _is_float(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(check, value))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_int, value))
+
+
+# What a field may hold, by its annotation in `layers`.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "FloatArray": lambda value: isinstance(value, np.ndarray),
+    "tuple[int, ...]": lambda value: value == () or _all(_is_int)(value),
+    "Pads": lambda value: value == () or _all(_is_pair)(value),
+    "tuple[tuple[int, ...] | None, ...]": _all(lambda value: value is None or _all(_is_int)(value)),
+    "int": _is_int,
+    "bool": lambda value: type(value) is bool,
+    "float": _is_float,
+    "float | None": lambda value: value is None or _is_float(value),
+    "str": lambda value: value in ("mean", "max"),  # the kinds of Reduce
+}
+_AT_LEAST_ONE = ("strides", "dilations", "kernel", "groups")
+
+
+def _fits(kind: str, value: Any) -> bool:
+    return not (kind != "FloatArray" and isinstance(value, np.ndarray)) and _KINDS[kind](value)
+
+
 def _digest(array: AnyArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).data).hexdigest()
 
 
 def _tuples(value: Any) -> Any:

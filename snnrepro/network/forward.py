@@ -217,14 +217,13 @@ def _per_channel(values: FloatArray, n_axes: int) -> FloatArray:
 def _padded(x: FloatArray, pads: Pads, value: float) -> FloatArray:
     """Return `x` with a constant around its last axes; pads below 0 crop."""
     first = x.ndim - len(pads)
-    crops = [
-        slice(max(-before, 0), x.shape[first + axis] - max(-after, 0)) for axis, (before, after) in enumerate(pads)
-    ]
-    x = x[tuple([slice(None)] * first + crops)]
     widths = [(0, 0)] * first + [(max(before, 0), max(after, 0)) for before, after in pads]
-    if not any(before or after for before, after in widths):
-        return x
-    return np.pad(x, widths, constant_values=np.float32(value))
+    if any(before or after for before, after in widths):
+        x = np.pad(x, widths, constant_values=np.float32(value))
+    # Padded before it is cropped: a crop may reach into what was added on the other side.
+    ends = zip(pads, x.shape[first:])
+    crops = [slice(max(-before, 0), size - max(-after, 0)) for (before, after), size in ends]
+    return x[tuple([slice(None)] * first + crops)]
 
 
 def _windows(x: FloatArray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> FloatArray:

@@ -26,7 +26,7 @@ class _Frozen:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, field.name)
-            if isinstance(value, (np.ndarray, list)):
+            if isinstance(value, (np.ndarray, np.generic, list)):
                 object.__setattr__(self, field.name, frozen(value))
 
 

@@ -1,59 +1,91 @@
-"""Nodes whose inputs are all constants, computed once by onnxruntime: shape arithmetic, scaled weights."""
+"""Nodes whose inputs are all constants, computed once by onnxruntime: shape arithmetic, scaled weights.
+
+A constant node is computed while the model is read, so it must neither fill the memory nor end the process: only
+operators in `KNOWN` are computed, each after a bound of its result's size, found from its inputs alone.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import LARGEST
+from snnrepro.network.geometry import broadcast
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
+    Arrays = Sequence[AnyArray]
 
-def evaluate_constant(proto: onnx.NodeProto, inputs: Sequence[AnyArray], opset: int) -> dict[str, AnyArray]:
+LARGEST_COMPUTED = 2**28
+"""Constants that nodes compute have at most this many numbers in all; the largest VGG declares 144 million."""
+
+
+def evaluate_constant(
+    proto: onnx.NodeProto,
+    inputs: Sequence[AnyArray | None],
+    attributes: Mapping[str, Any],
+    opset: int,
+    room: int = LARGEST_COMPUTED,
+) -> dict[str, AnyArray]:
     """Return the outputs of a node by name, its inputs being constants.
 
     Parameters
     ----------
     proto : onnx.NodeProto
         The node.
-    inputs : sequence of numpy.ndarray
+    inputs : sequence of numpy.ndarray or None
         Its inputs in order; None for one that is left out.
+    attributes : mapping
+        Its attributes, tensors as arrays.
     opset : int
         The model's operator set.
+    room : int
+        How many numbers its outputs may have.
 
     Raises
     ------
     ModelError
-        onnxruntime cannot compute it, or its declared result is too large.
+        onnxruntime cannot compute it, its declared result is too large, or its operator is not in `KNOWN`.
     """
     if proto.op_type == "Constant":
-        return {proto.output[0]: _constant(proto)}
-    if proto.op_type in ("ConstantOfShape", "Expand", "Tile"):
-        _check_size(proto.op_type, inputs)
+        return {proto.output[0]: _constant(attributes)}
+    if proto.op_type not in KNOWN:
+        raise ModelError(f"on constants, only these operators are computed: {', '.join(sorted(KNOWN))}")
+    present = [array for array in inputs if array is not None]
+    if any(array.dtype.kind not in "fiub" for array in present):
+        raise ModelError("only constants of numbers and truth values are computed")
+    size = KNOWN[proto.op_type](present, attributes)
+    if size > room:
+        raise ModelError(f"its declared result has up to {size} numbers, accepted are {room} (all constants together)")
     if proto.op_type == "ConstantOfShape":  # by far the most frequent, and trivial: no session for it
-        return {proto.output[0]: _constant_of_shape(proto, inputs[0])}
+        return {proto.output[0]: _constant_of_shape(attributes, present[0])}
+    if proto.op_type in ("Div", "Mod"):
+        _check_division(*present)
+    return _run(proto, inputs, opset)
+
+
+def _run(proto: onnx.NodeProto, inputs: Sequence[AnyArray | None], opset: int) -> dict[str, AnyArray]:
     import onnxruntime
 
-    present = [(name, array) for name, array in zip(proto.input, inputs) if name]
+    present = {name: array for name, array in zip(proto.input, inputs) if array is not None}
     graph = helper.make_graph(
         [proto],
         "constant",
         [],
         [onnx.ValueInfoProto(name=name) for name in proto.output if name],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in dict(present).items()],
+        [numpy_helper.from_array(np.array(array, order="C"), name) for name, array in present.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = min(model.ir_version, 7)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         results = session.run(None, {})
@@ -62,30 +94,116 @@ def evaluate_constant(proto: onnx.NodeProto, inputs: Sequence[AnyArray], opset: 
     return dict(zip((name for name in proto.output if name), results))
 
 
-def _constant(proto: onnx.NodeProto) -> AnyArray:
-    for attribute in proto.attribute:
-        value = helper.get_attribute_value(attribute)
-        if attribute.name == "value":
-            array: AnyArray = numpy_helper.to_array(value)
+def _constant(attributes: Mapping[str, Any]) -> AnyArray:
+    for name, value in attributes.items():
+        if name == "value":
+            array: AnyArray = value
             return array
-        if attribute.name in ("value_float", "value_floats"):
+        if name in ("value_float", "value_floats"):
             return np.array(value, np.float32)
-        if attribute.name in ("value_int", "value_ints"):
+        if name in ("value_int", "value_ints"):
             return np.array(value, np.int64)
-    raise ModelError("it has no value that can be read")
+    raise ModelError("it has no value that can be read (accepted: value, value_float(s), value_int(s))")
 
 
-def _constant_of_shape(proto: onnx.NodeProto, shape: AnyArray) -> AnyArray:
-    fill = np.zeros(1, np.float32)
-    for attribute in proto.attribute:
-        if attribute.name == "value":
-            fill = numpy_helper.to_array(helper.get_attribute_value(attribute)).reshape(-1)
-    return np.full([int(size) for size in shape.reshape(-1)], fill[0], fill.dtype)
+def _constant_of_shape(attributes: Mapping[str, Any], shape: AnyArray) -> AnyArray:
+    fill = attributes.get("value", np.zeros(1, np.float32))
+    if fill.size != 1:
+        raise ModelError(f"its value must be one number, got {fill.size}")
+    result = np.full([int(size) for size in shape.reshape(-1)], fill.reshape(()), fill.dtype)
+    result.setflags(write=False)  # layers may share it
+    return result
 
 
-def _check_size(op_type: str, inputs: Sequence[AnyArray]) -> None:
-    """Refuse a result that is declared too large, before anything is allocated."""
-    declared = [abs(int(size)) for size in np.asarray(inputs[-1]).reshape(-1)]
-    size = math.prod(declared) * (1 if op_type == "ConstantOfShape" else max(1, np.asarray(inputs[0]).size))
-    if size > LARGEST:
-        raise ModelError(f"its declared result {declared} has more than {LARGEST} numbers")
+def _check_division(dividend: AnyArray, divisor: AnyArray) -> None:
+    """Refuse what the processor traps: a whole number by 0, or the least one by -1, ends the process in onnxruntime."""
+    if divisor.dtype.kind not in "iu":
+        return
+    least = np.iinfo(dividend.dtype).min
+    if not np.all(divisor) or (least < 0 and np.any(dividend == least) and np.any(divisor == -1)):
+        raise ModelError(f"whole numbers divided by 0, or {least} by -1")
+
+
+def _whole(array: AnyArray) -> list[int]:
+    if array.dtype.kind not in "iu":
+        raise ModelError(f"whole numbers are needed, got {array.dtype}")
+    return [int(number) for number in array.reshape(-1)]
+
+
+def _declared(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    shape = _whole(inputs[0])
+    if any(size < 0 for size in shape):
+        raise ModelError(f"its declared shape {shape} is none")
+    return math.prod(shape)
+
+
+def _broadcast(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    return math.prod(broadcast(*(array.shape for array in inputs)))
+
+
+def _expanded(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    shape = _whole(inputs[1])
+    if any(size < 0 for size in shape):
+        raise ModelError(f"its declared shape {shape} is none")
+    return math.prod(broadcast(inputs[0].shape, tuple(shape)))
+
+
+def _tiled(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    return inputs[0].size * math.prod(abs(times) for times in _whole(inputs[1]))
+
+
+def _padded(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    pads = _whole(inputs[1] if len(inputs) > 1 else np.asarray(attributes["pads"]))
+    return math.prod(size + sum(map(abs, pads)) for size in inputs[0].shape)
+
+
+def _range(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    start, limit, delta = (array.reshape(-1)[0].item() for array in inputs)
+    if not delta or not all(math.isfinite(number) for number in (start, limit, delta)):
+        raise ModelError(f"from {start} to {limit} in steps of {delta} is no range")
+    count: int = math.ceil((limit - start) / delta)
+    return max(0, count)
+
+
+def _gathered(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    data, indices = inputs
+    return int(indices.size * (data.size // max(1, data.shape[attributes.get("axis", 0)])))
+
+
+def _multiplied(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    return int(inputs[0].size * inputs[1].size)
+
+
+def _all_of_them(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    return sum(array.size for array in inputs)
+
+
+def _with_rank(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
+    return inputs[0].size * max(1, inputs[0].ndim)
+
+
+_ELEMENTWISE = (
+    "Abs Add And Cast Ceil Clip Div Equal Exp Floor Greater GreaterOrEqual Identity LeakyRelu Less LessOrEqual Log "
+    "Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sqrt Sub Sum Tanh Where Xor"
+)
+_NO_LARGER = (
+    "DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
+    "Transpose Unsqueeze"
+)
+
+KNOWN: dict[str, Callable[[Arrays, Mapping[str, Any]], int]] = {
+    **dict.fromkeys(_ELEMENTWISE.split(), _broadcast),
+    **dict.fromkeys([*_NO_LARGER.split(), "Concat"], _all_of_them),
+    "ConstantOfShape": _declared,
+    "Expand": _expanded,
+    "Gather": _gathered,
+    "Gemm": _multiplied,
+    "MatMul": _multiplied,
+    "NonZero": _with_rank,
+    "Pad": _padded,
+    "Range": _range,
+    "Shape": lambda inputs, attributes: inputs[0].ndim,
+    "Size": lambda inputs, attributes: 1,
+    "Tile": _tiled,
+}
+"""The operators that are computed on constants: name -> a bound of how many numbers the result has."""

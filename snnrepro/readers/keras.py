@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from snnrepro.errors import DependencyError, ModelError
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
 OPSET = 12
 """The newest operator set that every stack of the matrix writes and reads (onnx 1.7 knows up to 12)."""
 
+_SHAPE_UNKNOWN = (
+    "this {name} model does not know the shape of its input; give it one: make keras.Input(shape=(...)) its first "
+    "layer, or call model.build((None, ...)) with the shape of a batch of images"
+)
+_NO_GRAPH = "a functional or a Sequential Keras model is needed, got {name}: make keras.Model(inputs, outputs) of it"
+
 
 def to_onnx(model: Any) -> onnx.ModelProto:
-    """Return a Keras 2 model as ONNX.
+    """Return a Keras model as ONNX, whichever Keras it is of: 2 or 3, ``keras``, ``tf.keras`` or ``tf_keras``.
 
     Parameters
     ----------
-    model : tf.keras.Model
-        Functional or Sequential, built.
+    model : keras.Model
+        Functional or Sequential, with an input of known shape; of Keras 3 one on the TensorFlow backend.
 
     Returns
     -------
@@ -38,29 +45,70 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     DependencyError
         TensorFlow or tf2onnx is missing.
     ModelError
-        tf2onnx cannot write this model.
+        The model has no input of known shape or several inputs, or tf2onnx cannot write it.
     """
-    tf = import_tensorflow()
+    name = f"{type(model).__module__}.{type(model).__name__}"
+    if not any(cls.__name__ == "Model" and _is_keras(cls) for cls in type(model).__mro__):
+        raise ModelError(f"a Keras model is needed, got {name}")
+    inputs = _inputs(model)
+    if len(inputs) != 1:
+        raise ModelError(f"one input is needed, this Keras model has {len(inputs)}")
+    backend = _backend(model)
+    if backend != "tensorflow":
+        raise ModelError(
+            f"Keras runs on the backend {backend!r} here, and only models on TensorFlow can be read from memory; "
+            'run: model.export("model.onnx", format="onnx"), and load that file'
+        )
+    tf = import_tensorflow(keras_2=False)
     if importlib.util.find_spec("tf2onnx") is None:
         raise DependencyError("tf2onnx is not installed; run: pip install tf2onnx")
     with quiet_stderr():
         import tf2onnx
-    if not isinstance(model, tf.keras.Model) or not model.built:
-        raise ModelError(f"a built Keras 2 model is needed, got {type(model).__module__}.{type(model).__name__}")
+    # A function around the model: tf2onnx's from_keras knows neither Keras 3's Sequential nor the Keras that is not
+    # behind tf.keras in this process.
+    signature = [tf.TensorSpec(inputs[0].shape, inputs[0].dtype, name=inputs[0].name.split(":")[0])]
+    function = tf.function(lambda x: model(x, training=False), input_signature=signature)
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)  # operators that it does not know are in the result, and refused by the reader
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # compiled calls inside (grouped convolutions) become part of the one graph
     try:
-        signature = [
-            tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0]) for tensor in model.inputs
-        ]
         with quiet_stderr():
-            proto, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
+            proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    except Exception as error:  # whatever the model's layers or tf2onnx's many rewriters raise
+        raise ModelError(
+            f"tf2onnx {tf2onnx.__version__} cannot write this model ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]})"
+        ) from error
     finally:
+        tf.config.run_functions_eagerly(eagerly)
         logger.setLevel(level)
     return proto
 
 
 def read_keras(model: Any) -> Network:
-    """Return a Keras 2 model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`."""
+    """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`."""
     return read_onnx(to_onnx(model))
+
+
+def _is_keras(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow")
+
+
+def _inputs(model: Any) -> list[Any]:
+    """Return the symbolic inputs of a functional or built Sequential model."""
+    inputs = getattr(model, "inputs", None)  # Keras 3 has no such attribute before the model is built
+    if inputs:
+        return list(inputs)
+    sequential = any(cls.__name__ == "Sequential" and _is_keras(cls) for cls in type(model).__mro__)
+    raise ModelError((_SHAPE_UNKNOWN if sequential else _NO_GRAPH).format(name=type(model).__name__))
+
+
+def _backend(model: Any) -> str:
+    """Return the backend of the model's Keras; that of Keras 2 is TensorFlow."""
+    keras = sys.modules.get("keras")
+    of_this_keras = any(cls.__module__.split(".")[0] == "keras" for cls in type(model).__mro__)
+    if keras is None or not of_this_keras or int(str(keras.__version__).split(".")[0]) < 3:
+        return "tensorflow"
+    return str(keras.backend.backend())

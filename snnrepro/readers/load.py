@@ -17,8 +17,9 @@ def load(model: Any) -> Network:
 
     Parameters
     ----------
-    model : str, Path, onnx.ModelProto or tf.keras.Model
-        An ``.onnx`` file, an ``.npz`` archive written by `Network.save`, or a model in memory.
+    model : str, Path, onnx.ModelProto or keras.Model
+        An ``.onnx`` file, an ``.npz`` archive written by `Network.save`, or a model in memory. A Keras model (of
+        Keras 2 or 3) is functional or Sequential and knows the shape of its input.
 
     Returns
     -------
@@ -47,13 +48,18 @@ def load(model: Any) -> Network:
         raise ModelError(f"{model}: an .onnx file or an .npz archive is needed")
     if type(model).__module__.startswith("onnx"):
         return _read_onnx(model)
-    if any(cls.__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow") for cls in type(model).__mro__):
+    if is_keras(model):
         from snnrepro.readers.keras import read_keras
 
         return read_keras(model)
     raise ModelError(
         f"an .onnx file, an .npz archive, an onnx.ModelProto or a Keras model is needed, got {type(model).__name__}"
     )
+
+
+def is_keras(model: Any) -> bool:
+    """Return whether a model in memory is one of Keras, whichever Keras; nothing is imported to find out."""
+    return any(cls.__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow") for cls in type(model).__mro__)
 
 
 def _read_onnx(model: Any) -> Network:

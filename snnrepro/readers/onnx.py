@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import AttributeProto, TensorProto
 
-from snnrepro.errors import ModelError
-from snnrepro.files import sha256_of
+from snnrepro.errors import ModelError, UnsupportedError
 from snnrepro.network.fold import fold_affines
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
-from snnrepro.readers.constants import evaluate_constant
+from snnrepro.readers.constants import LARGEST_COMPUTED, evaluate_constant
+from snnrepro.readers.onnx_file import Tensors, one_line, parse
 from snnrepro.readers.operators import HANDLERS, Call, Variable
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
-    Value = Union[AnyArray, Variable]
+    Value = Union[AnyArray, Variable, None]
 
 FREE_BATCH = 1_000_003
 """Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
@@ -45,158 +47,234 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
 
     Raises
     ------
+    UnsupportedError
+        Nodes cannot be converted: all of them are named, each with its reason.
     ModelError
-        The file is missing or no ONNX model, or nodes cannot be converted: all of them are named, each with its reason.
+        The file is missing or no ONNX model, or its graph is none that can be converted.
     """
-    sources: dict[str, str] = {}
-    if not isinstance(model, onnx.ModelProto):
-        sources = {"file": Path(model).name}
-        model = _parse(Path(model), sources)
-    graph = model.graph
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    values: dict[str, Value] = {"": None}  # type: ignore[dict-item]  # an input that is left out
-    values.update((tensor.name, _tensor(tensor)) for tensor in graph.initializer)
-    source, batch = _only_input(graph, values)
-    values[source.name] = source
-    nodes: list[Node] = []
-    problems: list[str] = []
-    used = {name for proto in graph.node for name in proto.input} | {value.name for value in graph.output}
-    for index, proto in enumerate(graph.node):
-        if any(name not in values for name in proto.input):
-            missing = [name for name in proto.input if name not in values and not _computed(name, graph, index)]
-            if missing:
-                problems.append(f"{_place(proto, index)}: it reads {missing}, which nothing before it gives")
-            continue  # or it reads a node that is in the list of problems already
-        try:
-            nodes += _read_node(proto, values, used, opset, batch)
-        except ModelError as error:
-            problems.append(f"{_place(proto, index)}: {error}")
-    if problems:
-        listed = (
-            f"\nsupported are {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
-        )
-        raise ModelError("these nodes cannot be converted:\n  " + "\n  ".join(problems) + listed)
-    return _network(source, graph, values, nodes, sources)
-
-
-def _network(
-    source: Variable, graph: onnx.GraphProto, values: Mapping[str, Value], nodes: list[Node], sources: dict[str, str]
-) -> Network:
-    names = [value.name for value in graph.output]
-    output = values.get(names[0]) if len(names) == 1 else None
-    if not isinstance(output, Variable) or output is source:
-        raise ModelError(f"one output, computed from the input, is needed; the model's outputs are {names}")
-    needed = {output.name}
-    kept: list[Node] = []
-    for node in reversed(nodes):  # what does not lead to the output is left out
-        if node.name in needed:
-            needed.update(node.inputs)
-            kept.append(node)
-    shapes = dict(Network(source.name, source.shape, tuple(kept[::-1]), {}).shapes)
-    return Network(source.name, source.shape, tuple(fold_affines(kept[::-1], shapes)), sources)
-
-
-def _place(proto: onnx.NodeProto, index: int) -> str:
-    return f"{proto.op_type} {proto.name or f'#{index}'!r}"
-
-
-def _computed(name: str, graph: onnx.GraphProto, index: int) -> bool:
-    return any(name in node.output for node in graph.node[:index])
-
-
-def _parse(path: Path, sources: dict[str, str]) -> onnx.ModelProto:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+    where = f"{model}: " if isinstance(model, (str, Path)) else ""
     try:
-        model = onnx.load(str(path), load_external_data=False)
-        sources["sha256"] = sha256_of(path)
-    except Exception as error:  # protobuf's DecodeError has moved between its versions
-        raise ModelError(f"{path}: not a readable ONNX model ({' '.join(str(error).split())})") from error
-    if not model.graph.node:
-        raise ModelError(f"{path}: not an ONNX model, or one without nodes")
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _load_external(tensor, path)
-    return model
-
-
-def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
-    """Read a tensor's data from the file beside the model that it names; nothing outside the model's folder is read."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    folder = path.parent.resolve()
-    where = f"{path}: initializer {tensor.name!r}"
-    try:
-        file = (folder / entries["location"]).resolve()
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{where}: its external data has no readable location, offset or length") from error
-    if folder not in file.parents:
-        raise ModelError(f"{where}: its data lie in {entries['location']!r}, outside the model's folder")
-    if not file.is_file():
-        raise ModelError(f"{where}: its data file {entries['location']!r} is missing")
-    size = file.stat().st_size
-    length = size - offset if length < 0 else length
-    if offset < 0 or offset + length > size:
-        raise ModelError(f"{where}: bytes {offset} to {offset + length} of {entries['location']!r}, which has {size}")
-    with file.open("rb") as data:
-        data.seek(offset)
-        tensor.raw_data = data.read(length)
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
-
-
-def _tensor(tensor: onnx.TensorProto) -> AnyArray:
-    try:
-        n_numbers = math.prod(tensor.dims)
-        if any(size < 0 for size in tensor.dims) or n_numbers > LARGEST:
-            raise ModelError(f"initializer {tensor.name!r}: the declared shape {list(tensor.dims)} is too large")
-        array: AnyArray = numpy_helper.to_array(tensor)
-    except ModelError:
+        if isinstance(model, onnx.ModelProto):
+            return _read(model, Tensors(None), {})
+        if not isinstance(model, (str, Path)):
+            raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
+        return _read_file(Path(model))
+    except ModelError as error:
+        error.args = (f"{where}{error}",)
         raise
-    except Exception as error:  # each onnx version raises its own kind for data that do not fit the shape
-        raise ModelError(f"initializer {tensor.name!r}: its data do not fit its shape and type ({error})") from error
-    return array
+    except MemoryError as error:
+        raise ModelError(f"{where}its weights do not fit into the memory ({one_line(error)})") from error
+    except Exception as error:  # text that is none, numbers beyond C's: protobuf and onnx raise what they like
+        raise ModelError(f"{where}not an ONNX model that can be read ({one_line(error)})") from error
+
+
+def _read_file(path: Path) -> Network:
+    model, sha256 = parse(path)
+    tensors = Tensors(path.parent)
+    values = _initializers(model.graph, tensors)
+    # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
+    del model.graph.initializer[:]
+    rest = onnx.ModelProto()
+    rest.CopyFrom(model)
+    del model
+    return _read(rest, tensors, {"file": path.name, "sha256": sha256}, values)
+
+
+@dataclass
+class _Reading:
+    """What is known while the nodes are read in order.
+
+    Attributes
+    ----------
+    values : dict
+        Every value by name: a constant, a Variable, or None for an input that is left out (the empty name).
+    used : frozenset of str
+        The names that a node or the graph's output reads.
+    opset, batch : int
+        As `Call` has them.
+    tensors : Tensors
+        Reads the tensors in attributes.
+    functions : frozenset of (str, str)
+        Domain and name of the functions that the model defines itself.
+    room : int
+        How many numbers the constants still to be computed may have.
+    layer_room : int
+        How many numbers the arrays of the layers still to come may have.
+    """
+
+    values: dict[str, Value]
+    used: frozenset[str]
+    opset: int
+    batch: int
+    tensors: Tensors
+    functions: frozenset[tuple[str, str]]
+    room: int
+    layer_room: int
+
+
+def _read(
+    model: onnx.ModelProto, tensors: Tensors, sources: dict[str, str], values: dict[str, Value] | None = None
+) -> Network:
+    graph = model.graph
+    values = _initializers(graph, tensors) if values is None else values
+    held = sum(value.size for value in values.values() if isinstance(value, np.ndarray))
+    source, batch = _only_input(graph, values)
+    values.update({"": None, source.name: source})
+    reading = _Reading(
+        values,
+        frozenset(name for proto in graph.node for name in proto.input) | {value.name for value in graph.output},
+        _opset(model),
+        batch,
+        tensors,
+        frozenset((one.domain, one.name) for one in getattr(model, "functions", ())),  # since onnx 1.10
+        LARGEST_COMPUTED,
+        LARGEST_COMPUTED + 4 * held,  # a tied weight is copied where a layer needs it transposed or scaled
+    )
+    nodes = _read_nodes(graph, reading)
+    return _network(source, [value.name for value in graph.output], values, nodes, sources)
+
+
+def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
+    sparse = [tensor.values.name for tensor in graph.sparse_initializer]
+    if sparse:
+        raise ModelError(f"sparse initializers are not supported: {reprlib.repr(sparse)}; write them as dense ones")
+    found: dict[str, Value] = {}
+    for tensor in graph.initializer:
+        if not tensor.name or tensor.name in found:
+            raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
+        found[tensor.name] = tensors.read(tensor)
+    return found
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    if not 1 <= opset <= 1000:
+        raise ModelError(f"operator set {opset} of ONNX is none")
+    return int(opset)
 
 
 def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Variable, int]:
     inputs = [value for value in graph.input if value.name not in values]
-    if len(inputs) != 1:
-        raise ModelError(f"one input is needed, the model has {len(inputs)}: {[value.name for value in inputs]}")
+    if len(inputs) != 1 or not inputs[0].name:
+        names = reprlib.repr([value.name for value in inputs])
+        raise ModelError(f"one input is needed, the model has {len(inputs)}: {names}")
     where, tensor = f"input {inputs[0].name!r}", inputs[0].type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        raise ModelError(f"{where}: float32 is needed, got type {tensor.elem_type}")
+    if tensor.elem_type != TensorProto.FLOAT:
+        types = {number: name for name, number in TensorProto.DataType.items()}
+        raise ModelError(f"{where}: float32 is needed, got type {types.get(tensor.elem_type, tensor.elem_type)}")
     dims = tensor.shape.dim
     free = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
     if not dims or free:
         raise ModelError(
-            f"{where}: every axis but the first (the batch) needs a fixed size; free are the axes {free or 'all'}"
+            f"{where}: every axis but the first (the batch) needs a fixed size; "
+            f"free are the axes {reprlib.repr(free) if free else 'all'}"
         )
     shape = tuple(int(dim.dim_value) for dim in dims[1:])
-    if math.prod(shape) > LARGEST:
-        raise ModelError(f"{where}: {shape} has more than {LARGEST} numbers for one image")
+    if len(shape) > 16 or math.prod(shape) > LARGEST:
+        raise ModelError(
+            f"{where}: {reprlib.repr(shape)} has more than {LARGEST} numbers for one image, or more than 16 axes"
+        )
     return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
 
 
-def _read_node(proto: onnx.NodeProto, values: dict[str, Value], used: set[str], opset: int, batch: int) -> list[Node]:
-    inputs = [values[name] for name in proto.input]
-    if proto.op_type == "Constant" or (inputs and not any(isinstance(value, Variable) for value in inputs)):
-        constants = [value for value in inputs if not isinstance(value, Variable)]
-        values.update(evaluate_constant(proto, constants, opset))
-        return []
-    handler = HANDLERS.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
-    if handler is None:
+def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
+    """Return the layers of all nodes, or name every node that is in the way."""
+    nodes: list[Node] = []
+    problems: list[str] = []
+    later = {name: index for index, proto in enumerate(graph.node) for name in proto.output}
+    failed: set[str] = set()
+    for index, proto in enumerate(graph.node):
+        place = f"{proto.op_type} {proto.name or f'#{index}'!r}"
+        try:
+            missing = [name for name in proto.input if name not in reading.values and name not in failed]
+            if missing:
+                behind = [name for name in missing if later.get(name, -1) >= index]
+                hint = f"; {behind} come behind it: nodes must be in order, without a cycle" if behind else ""
+                raise ModelError(f"it reads {missing}, which nothing before it gives{hint}")
+            twice = [name for name in proto.output if name and (name in reading.values or name in failed)]
+            if twice:
+                raise ModelError(f"its outputs {twice} are assigned twice")
+            if failed.intersection(proto.input):  # it reads a node that is in the list of problems already
+                _check_supported(proto, reading, computed=True)
+                failed.update(proto.output)
+                continue
+            nodes += _checked_node(proto, reading)
+        except ModelError as error:
+            problems.append(f"{place}: {error}")
+            failed.update(proto.output)
+        failed.discard("")
+    if problems:
+        hint = f"supported are {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
+        raise UnsupportedError(problems, hint)
+    return nodes
+
+
+def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
+    """Return a node's layers; whatever goes wrong in a handler is a ModelError."""
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            nodes = _read_node(proto, reading)
+        for node in nodes:
+            reading.layer_room -= _check_layer(node)
+        if reading.layer_room < 0:
+            raise ModelError("with it, the layers would have several times the numbers that the model holds")
+    except ModelError:
+        raise
+    except MemoryError as error:
+        raise ModelError(f"its result does not fit into the memory ({one_line(error)})") from error
+    except Exception as error:  # a handler trusts its arguments; those of a hostile model are anything
+        raise ModelError(
+            f"its attributes or inputs are not what the operator's specification says ({one_line(error)})"
+        ) from error
+    return nodes
+
+
+def _check_layer(node: Node) -> int:
+    """Return how many numbers a layer's arrays have; none may be empty, NaN or infinite."""
+    size = 0
+    for field in fields(node.layer):
+        value = getattr(node.layer, field.name)
+        if isinstance(value, np.ndarray):
+            size += value.size
+            if not value.size:
+                raise ModelError(f"its {field.name} of shape {value.shape} are empty")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ModelError(f"its {field.name} is {value}")
+    return size
+
+
+def _check_supported(proto: onnx.NodeProto, reading: _Reading, computed: bool) -> None:
+    if proto.domain not in ("", "ai.onnx") or (proto.domain, proto.op_type) in reading.functions:
+        raise ModelError(f"{_UNSUPPORTED} (it is of the domain {proto.domain!r} or a function of the model's own)")
+    if proto.op_type != "Constant" and computed and proto.op_type not in HANDLERS:
         raise ModelError(_UNSUPPORTED)
-    attributes = {attribute.name: _attribute(attribute) for attribute in proto.attribute}
-    _check_signature(handler, len(inputs), attributes)
+
+
+def _read_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
+    inputs = [reading.values[name] for name in proto.input]
+    computed = any(isinstance(value, Variable) for value in inputs)
+    _check_supported(proto, reading, computed)
     outputs = [name for name in proto.output if name]
-    call = Call(outputs[0], opset, batch, len(outputs), only_first=not used.intersection(outputs[1:]))
+    if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
+        raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each by another name")
+    attributes = _attributes(proto, reading)
+    if not computed:
+        arrays = [value for value in inputs if not isinstance(value, Variable)]
+        results = evaluate_constant(proto, arrays, attributes, reading.opset, reading.room)
+        reading.room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
+        reading.values.update(results)
+        return []
+    handler = HANDLERS[proto.op_type]
+    _check_signature(handler, len(inputs), attributes)
+    only_first = not reading.used.intersection(outputs[1:])
+    call = Call(outputs[0], reading.opset, reading.batch, len(outputs), only_first)
     result = handler(call, *inputs, **attributes)
     renamed: dict[str, str] = {}
     for name, value in zip(outputs, result if isinstance(result, list) else [result]):
         if isinstance(value, Variable) and any(node.name == value.name for node in call.nodes):
             renamed[value.name] = name
             value = Variable(name, value.shape)
-        values[name] = value
+        reading.values[name] = value
     return [
         Node(renamed.get(node.name, node.name), tuple(renamed.get(name, name) for name in node.inputs), node.layer)
         for node in call.nodes
@@ -217,10 +295,72 @@ def _check_signature(handler: Any, n_inputs: int, attributes: Mapping[str, Any])
         raise ModelError(f"it has {n_inputs} inputs, from {least} to {len(positional) - 1} are known")
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def _attributes(proto: onnx.NodeProto, reading: _Reading) -> dict[str, Any]:
+    """Return a node's attributes by name; their types must be those of the operator's specification."""
+    if not proto.attribute:
+        return {}
+    try:
+        newest = min(reading.opset, onnx.defs.onnx_opset_version())
+        specified = onnx.defs.get_schema(proto.op_type, newest, "").attributes
+    except onnx.defs.SchemaError:  # newer than the installed onnx; what the handler knows is accepted
+        specified = {}
+    found: dict[str, Any] = {}
+    for attribute in proto.attribute:
+        name, kind = attribute.name, AttributeProto.AttributeType.Name(attribute.type)
+        if name in found:
+            raise ModelError(f"its attribute {name!r} is assigned twice")
+        if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+            raise ModelError(f"{_UNSUPPORTED} (its attribute {name!r} is a graph of its own)")
+        wanted = specified[name].type.name if name in specified else kind
+        if kind != wanted or attribute.ref_attr_name:
+            given = f"a reference to {attribute.ref_attr_name!r}" if attribute.ref_attr_name else kind
+            raise ModelError(f"its attribute {name!r} is {given}, the operator's specification says {wanted}")
+        found[name] = _attribute(attribute, reading.tensors)
+    return found
+
+
+def _attribute(attribute: onnx.AttributeProto, tensors: Tensors) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, onnx.TensorProto):
-        return _tensor(value)
+    if isinstance(value, TensorProto):
+        return tensors.read(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     return np.asarray(value) if attribute.type in (attribute.FLOATS, attribute.INTS) else value
+
+
+def _network(
+    source: Variable,
+    names: list[str],
+    values: dict[str, Value],
+    nodes: list[Node],
+    sources: dict[str, str],
+) -> Network:
+    output = values.get(names[0]) if len(names) == 1 else None
+    if not isinstance(output, Variable) or output is source:
+        raise ModelError(
+            f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
+        )
+    values.clear()  # the layers have what they need of the constants
+    kept = _leading_to(output.name, nodes)
+    del nodes[:]
+    shapes = dict(Network(source.name, source.shape, tuple(kept), {}).shapes)
+    before = {id(node.layer) for node in kept}
+    with np.errstate(all="ignore"):
+        folded = fold_affines(kept, shapes)
+    for node in folded:
+        for field in fields(node.layer) if id(node.layer) not in before else ():
+            value = getattr(node.layer, field.name)
+            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                raise ModelError(f"node {node.name!r}: with its factors, its {field.name} exceed float32")
+    return Network(source.name, source.shape, tuple(folded), sources)
+
+
+def _leading_to(output: str, nodes: Iterable[Node]) -> list[Node]:
+    """Return the nodes that the output needs, in order."""
+    needed = {output}
+    kept: list[Node] = []
+    for node in reversed(list(nodes)):
+        if node.name in needed:
+            needed.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]

@@ -30,9 +30,14 @@ def _clip(call: Call, x: Any, low: Any = None, high: Any = None, *, min: Any = N
     x = variable(x)
     low = min if low is None else float(weights(low, "min"))
     high = max if high is None else float(weights(high, "max"))
+    largest = np.finfo(np.float32).max  # before opset 11 the defaults, spelt out by some exporters
+    low = None if low is None or low <= -largest else low
+    high = None if high is None or high >= largest else float(high)
+    if low is None and high is None:
+        return x
     if low != 0.0 or (high is not None and high <= 0.0):
         raise ModelError(f"only a clip from 0 upwards (ReLU-N) can be converted, got {low} to {high}")
-    return call.add(ReLU(None if high is None or high >= np.finfo(np.float32).max else float(high)), x)
+    return call.add(ReLU(high), x)
 
 
 @handles("LeakyRelu")
@@ -111,6 +116,11 @@ def _sub(call: Call, a: Any, b: Any) -> Any:
     return _affine(call, variable(b), minus_one, a)
 
 
+@handles("Neg")
+def _neg(call: Call, x: Any) -> Any:
+    return _affine(call, variable(x), np.full((), -1, np.float32), None)
+
+
 @handles("Mul")
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
@@ -143,7 +153,8 @@ def _dropout(
     seed: int = 0,
     is_test: int = 1,
 ) -> Any:
-    if training_mode is not None and np.any(constant(training_mode, "training_mode")):
+    drops = ratio if ratio_input is None else np.any(weights(ratio_input, "the ratio"))
+    if drops and training_mode is not None and np.any(constant(training_mode, "training_mode")):
         raise ModelError("only inference can be converted, training_mode is true")
     if not call.only_first:
         raise ModelError("its mask cannot be used")
@@ -151,7 +162,7 @@ def _dropout(
 
 
 @handles("Cast")
-def _cast(call: Call, x: Any, *, to: int, saturate: int = 1) -> Any:
+def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "up") -> Any:
     float32 = 1  # onnx.TensorProto.FLOAT
     if to != float32:
         raise ModelError(f"a value computed at run time stays float32, it cannot become type {to}")

@@ -9,15 +9,18 @@ import numpy as np
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
 from snnrepro.network.geometry import Shape, same_pads, spatial_pads
-from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pads
-from snnrepro.readers.operators.registry import Call, handles, integers, variable, weights
+from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, Pads, Reshape
+from snnrepro.readers.operators.registry import Call, Variable, handles, integers, variable, weights
 
 
 @handles("MatMul")
 def _matmul(call: Call, a: Any, b: Any) -> Any:
     x, matrix = variable(a, "the left factor"), weights(b, "the right factor")
+    if matrix.ndim == 1:  # a vector: the last axis goes
+        column = call.add(Dense(matrix[:, None], np.zeros(1, np.float32)), x)
+        return call.add(Reshape(x.shape[:-1]), column)
     if matrix.ndim != 2:
-        raise ModelError(f"the right factor must have two axes, got {matrix.shape}")
+        raise ModelError(f"the right factor must have one or two axes, got {matrix.shape}")
     return call.add(Dense(matrix, np.zeros(matrix.shape[1], np.float32)), x)
 
 
@@ -40,6 +43,11 @@ def _gemm(
     matrix = matrix.T if transB else matrix
     matrix = matrix if alpha == 1.0 else np.float32(alpha) * matrix
     bias = np.zeros(matrix.shape[1], np.float32)
+    if isinstance(c, Variable):
+        if c.shape not in ((1,), bias.shape):
+            raise ModelError(f"C of shape {c.shape} does not fit a result of shape {bias.shape}")
+        scaled = c if beta == 1.0 else call.add(Affine(np.full((), beta, np.float32), np.zeros((), np.float32)), c)
+        return call.add(Add(), call.add(Dense(matrix, bias), x), scaled)
     if c is not None:
         offset = weights(c, "C")
         if offset.ndim > 1 and offset.shape[0] != 1:

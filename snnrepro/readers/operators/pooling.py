@@ -95,14 +95,25 @@ def _over_space(call: Call, x: Variable, kind: str) -> Variable:
 def _reduce_mean(
     call: Call, x: Any, axes_input: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
-    x = variable(x)
-    given = axes if axes_input is None else axes_input
+    return _reduce(
+        call, variable(x), "mean", axes if axes_input is None else axes_input, keepdims, noop_with_empty_axes
+    )
+
+
+@handles("ReduceMax")
+def _reduce_max(
+    call: Call, x: Any, axes_input: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
+    return _reduce(call, variable(x), "max", axes if axes_input is None else axes_input, keepdims, noop_with_empty_axes)
+
+
+def _reduce(call: Call, x: Variable, kind: str, given: Any, keepdims: int, noop_with_empty_axes: int) -> Any:
     if given is None or len(integers(given, "axes")) == 0:
         if noop_with_empty_axes:
             return x
-        raise ModelError("without axes the mean would run over the batch too")
+        raise ModelError("without axes the result would run over the batch too")
     over = tuple(sorted({inner_axis(axis, x.rank) for axis in integers(given, "axes")}))
-    mean = call.add(Reduce("mean", over), x)
+    reduced = call.add(Reduce(kind, over), x)
     if keepdims:
-        return mean
-    return call.add(Reshape(tuple(size for axis, size in enumerate(x.shape) if axis not in over)), mean)
+        return reduced
+    return call.add(Reshape(tuple(size for axis, size in enumerate(x.shape) if axis not in over)), reduced)

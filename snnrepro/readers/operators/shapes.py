@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import spatial_pads
+from snnrepro.network.geometry import LARGEST, spatial_pads
 from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
 from snnrepro.readers.operators.registry import (
     Call,
@@ -31,8 +31,9 @@ def _shape(call: Call, x: Any, *, start: int = 0, end: Any = None) -> Any:
 @handles("Flatten")
 def _flatten(call: Call, x: Any, *, axis: int = 1) -> Any:
     x = variable(x)
-    if inner_axis(axis, x.rank) != 0:
-        raise ModelError(f"only axis=1 keeps the batch as it is, got axis={axis}")
+    inner = len(x.shape) if axis == x.rank else inner_axis(axis, x.rank)
+    if math.prod(x.shape[:inner]) != 1:
+        raise ModelError(f"axis={axis} would put the axes {x.shape[:inner]} into the batch, which must stay as it is")
     return call.add(Reshape((math.prod(x.shape),)), x)
 
 
@@ -87,8 +88,8 @@ def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
 
 @handles("Concat")
 def _concat(call: Call, *values: Any, axis: int) -> Any:
-    parts = [variable(value, "every part") for value in values]
-    return call.add(Concat(inner_axis(axis, parts[0].rank)), *parts)
+    inner = inner_axis(axis, next(value.rank for value in values if isinstance(value, Variable)))
+    return call.add(Concat(inner), *(variable(value, "every part") for value in values))
 
 
 @handles("Pad")
@@ -167,6 +168,17 @@ def _split(
     return [_selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
 
 
+@handles("Tile")
+def _tile(call: Call, x: Any, repeats: Any) -> Any:
+    x, times = variable(x), integers(repeats, "repeats")
+    if len(times) != x.rank or times[0] != 1 or any(number < 1 for number in times):
+        raise ModelError(f"{x.rank} repeats of at least 1 with 1 for the batch are needed, got {times}")
+    if math.prod(times) * math.prod(x.shape) > LARGEST:
+        raise ModelError(f"{x.shape} repeated {times[1:]} times has more than {LARGEST} numbers for one image")
+    repeated = {axis: range(size) for axis, size in enumerate(x.shape) if times[axis + 1] > 1}
+    return _selected(call, x, {axis: [*one] * times[axis + 1] for axis, one in repeated.items()}) if repeated else x
+
+
 def _selected(call: Call, x: Variable, taken: dict[int, Any]) -> Variable:
     indices = tuple(
         tuple(int(index) for index in taken[axis]) if axis in taken else None for axis in range(len(x.shape))
@@ -202,20 +214,27 @@ def _resize(
     x = variable(x)
     if call.opset < 11:  # its second input is the scales, there is no region of interest
         scales, coordinate_transformation_mode, nearest_mode = second, "asymmetric", "floor"
-    if keep_aspect_ratio_policy != "stretch":
-        raise ModelError(f"only keep_aspect_ratio_policy 'stretch' can be converted, got {keep_aspect_ratio_policy!r}")
+    if keep_aspect_ratio_policy not in _ASPECT:
+        raise ModelError(f"keep_aspect_ratio_policy {keep_aspect_ratio_policy!r} is none of {', '.join(_ASPECT)}")
     full = (call.batch, *x.shape)
     places = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
     if sizes is not None and constant(sizes, "sizes").size:
         given = dict(zip(places, integers(sizes, "sizes")))
         wanted = [given.get(axis, size) for axis, size in enumerate(full)]
         factors = [want / size for want, size in zip(wanted, full)]
+        choose = _ASPECT[keep_aspect_ratio_policy]
+        if choose is not None:  # one factor for all axes that are resized; the sizes are rounded, halves upwards
+            factor = choose(factors[axis] for axis in given)
+            factors = [factor if axis in given else 1.0 for axis in range(x.rank)]
+            wanted = [math.floor(factor * size + 0.5) if axis in given else size for axis, size in enumerate(full)]
         return _nearest(call, x, mode, factors, wanted, coordinate_transformation_mode, nearest_mode)
     scaled = dict(zip(places, weights(scales, "scales").reshape(-1)))
     factors = [float(scaled.get(axis, 1.0)) for axis in range(x.rank)]
     return _nearest(call, x, mode, factors, None, coordinate_transformation_mode, nearest_mode)
 
 
+# Which of the factors that the sizes ask for is that of all axes (ONNX, Resize: keep_aspect_ratio_policy).
+_ASPECT: dict[str, Any] = {"stretch": None, "not_larger": min, "not_smaller": max}
 # Where a position of the result lies in the value (ONNX, Resize): position, scale, size before and after.
 _COORDINATES: dict[str, Callable[[Any, float, int, int], Any]] = {
     "half_pixel": lambda p, scale, before, after: (p + 0.5) / scale - 0.5,

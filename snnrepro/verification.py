@@ -1,0 +1,184 @@
+"""Every hop of a conversion compared, layer by layer; the first layer that differs is named."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+import numpy as np
+
+from snnrepro.errors import ModelError
+from snnrepro.network.forward import activations
+from snnrepro.network.graph import Network
+from snnrepro.readers.load import is_keras, load
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+
+TOLERANCE = 1e-5
+"""Largest error relative to the layer's largest number: float32 sums in another order (measured: up to 2e-6)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One layer before and after one hop.
+
+    Attributes
+    ----------
+    hop : str
+        The two sides, e.g. "onnxruntime = forward".
+    layer : str
+        The name of the value compared.
+    max_error : float
+        Largest absolute difference.
+    relative_error : float
+        The same relative to the largest number of the first side.
+    pearson : float
+        Correlation of the two; 1 where both are the same constant, nan where only one is constant.
+    agrees : bool
+        Whether the relative error is within the tolerance (for the npz round trip: whether it is 0).
+    """
+
+    hop: str
+    layer: str
+    max_error: float
+    relative_error: float
+    pearson: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All comparisons, in the order of the hops and, within one, of the layers."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every layer agrees at every hop."""
+        return self.first_difference is None
+
+    @property
+    def first_difference(self) -> Comparison | None:
+        """The first layer of the first hop that differs, or None."""
+        return next((one for one in self.comparisons if not one.agrees), None)
+
+
+def verify(model: Any, x: AnyArray, tolerance: float = TOLERANCE) -> Verification:
+    """Compare a model with what was read from it, hop by hop and layer by layer.
+
+    The hops: Keras against onnxruntime (the output; for a Keras model), onnxruntime against our own evaluation (every
+    layer; for an ONNX or Keras model), our evaluation before and after an npz round trip (every layer, bit for bit).
+
+    Parameters
+    ----------
+    model : str, Path, onnx.ModelProto, tf.keras.Model or Network
+        What `snnrepro.load` reads, or a network that was read.
+    x : numpy.ndarray
+        Images, ``(n_images, *input_shape)``.
+    tolerance : float
+        Largest error relative to the layer's largest number.
+
+    Returns
+    -------
+    Verification
+        Every comparison; `Verification.first_difference` names the first layer that differs.
+
+    Raises
+    ------
+    ModelError, DataError
+        The model cannot be read, or `x` does not fit it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.graph import Network, Node
+    >>> from snnrepro.network.layers import Dense
+    >>> net = Network("x", (2,), (Node("y", ("x",), Dense(np.ones((2, 1)), np.zeros(1))),), {})
+    >>> verify(net, np.ones((3, 2))).passed
+    True
+    """
+    x = np.asarray(x, np.float32)
+    network = model if isinstance(model, Network) else load(model)
+    ours = dict(activations(network, x))
+    found: list[Comparison] = []
+    proto = _onnx_of(model)
+    if proto is not None:
+        theirs = _onnxruntime(proto, x, list(ours))
+        if is_keras(model):
+            output = network.nodes[-1].name
+            keras = np.asarray(model(x, training=False))
+            found.append(compare("Keras = onnxruntime", output, keras, theirs[output], tolerance))
+        found += [compare("onnxruntime = forward", name, theirs[name], ours[name], tolerance) for name in theirs]
+    found += _round_trip(network, ours, x)
+    return Verification(tuple(found))
+
+
+def compare(hop: str, layer: str, first: FloatArray, second: FloatArray, tolerance: float) -> Comparison:
+    """Return how far `second` is from `first`; the other arguments are those of `Comparison`.
+
+    Raises
+    ------
+    ModelError
+        They have different shapes.
+    """
+    if first.shape != second.shape:
+        raise ModelError(
+            f"{hop}: layer {layer!r} has the shape {first.shape} on one side and {second.shape} on the other"
+        )
+    one, other = np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()
+    largest = float(np.abs(one).max()) if one.size else 0.0
+    error = float(np.abs(one - other).max()) if one.size else 0.0
+    relative = error / largest if largest else (0.0 if error == 0.0 else float("inf"))
+    return Comparison(hop, layer, error, relative, _pearson(one, other), relative <= tolerance)
+
+
+def _pearson(one: AnyArray, other: AnyArray) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    if scale == 0.0:
+        return 1.0 if np.array_equal(one, other) else float("nan")
+    return float((a @ b) / scale)
+
+
+def _onnx_of(model: Any) -> Any:
+    import onnx
+
+    if isinstance(model, onnx.ModelProto):
+        return model
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+        return onnx.load(str(model))
+    if is_keras(model):
+        from snnrepro.readers.keras import to_onnx
+
+        return to_onnx(model)
+    return None
+
+
+def _onnxruntime(proto: Any, x: FloatArray, names: list[str]) -> dict[str, FloatArray]:
+    """Return the values of the named layers that the ONNX model has too, computed by onnxruntime."""
+    import onnx
+    import onnxruntime
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    given = {value.name for value in copy.graph.output}
+    computed = {name for node in copy.graph.node for name in node.output}
+    wanted = [name for name in names if name in computed]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    constants = {tensor.name for tensor in copy.graph.initializer}
+    source = next(value.name for value in copy.graph.input if value.name not in constants)
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip(wanted, session.run(wanted, {source: x})))
+
+
+def _round_trip(network: Network, before: dict[str, FloatArray], x: FloatArray) -> Iterator[Comparison]:
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(Path(folder) / "network.npz")
+        again = load(Path(folder) / "network.npz")
+    for name, after in activations(again, x):
+        yield compare("forward = npz round trip", name, before[name], after, 0.0)
