@@ -97,7 +97,7 @@ def inspect(model: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"convertible": False, "problems": error.problems}, indent=2))
         else:
-            click.echo(f"{model}: {error}")
+            click.echo(error)
         sys.exit(1)
     if as_json:
         click.echo(json.dumps({"convertible": True, **network_table.layers_as_dict(network)}, indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 import numpy as np
@@ -140,6 +141,90 @@ def test_an_unknown_word_is_exit_2(arguments):
     assert "Traceback" not in done.output
 
 
+@pytest.fixture
+def model(root):
+    return root / "tests" / "models" / "mlp-torchscript.onnx"
+
+
+@pytest.fixture
+def images(root, tmp_path):
+    x = np.load(root / "tests" / "models" / "mlp.npz")["x"]
+    np.savez(tmp_path / "images.npz", x=x)
+    return tmp_path / "images.npz"
+
+
+def test_inspect_shows_every_layer_with_its_parameters(model):
+    import snnrepro
+
+    network = snnrepro.load(model)
+    done = _run("inspect", model, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [layer["name"] for layer in found["layers"]] == [node.name for node in network.nodes]
+    dense = [node.layer for node in network.nodes if type(node.layer).__name__ == "Dense"]
+    assert found["parameters"] == sum(layer.weights.size + layer.bias.size for layer in dense) > 0
+    assert "every node can be converted" in _run("inspect", model).stdout
+
+
+def test_inspect_names_every_node_in_the_way_and_exits_1(tmp_path):
+    import onnx
+    from onnx import helper
+
+    from tests.strategies import model_proto
+
+    nodes = [
+        helper.make_node("Erf", ["input"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="fine"),
+        helper.make_node("Erf", ["b"], ["y"], name="second"),
+    ]
+    onnx.save(model_proto(nodes, [], "input", (3,), "y"), str(tmp_path / "erf.onnx"))
+    done = _run("inspect", tmp_path / "erf.onnx")
+    assert done.exit_code == 1
+    assert "Erf 'first'" in done.stdout
+    assert "Erf 'second'" in done.stdout
+    assert "'fine'" not in done.stdout
+    found = json.loads(_run("inspect", tmp_path / "erf.onnx", "--json").stdout)
+    assert (found["convertible"], len(found["problems"])) == (False, 2)
+
+
+def test_verify_compares_every_layer(model, images):
+    done = _run("verify", model, images, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["passed"] is True
+    assert {one["hop"] for one in found["comparisons"]} == {"onnxruntime = forward", "forward = npz round trip"}
+    assert "comparisons agree" in _run("verify", model, images).stdout
+
+
+def test_verify_names_the_first_layer_that_differs_and_exits_1(model, images, monkeypatch):
+    from snnrepro.network import forward
+
+    original = forward.compute
+    monkeypatch.setattr(forward, "compute", lambda layer, *x: original(layer, *x) + np.float32(0.5))
+    done = _run("verify", model, images)
+    assert done.exit_code == 1
+    assert "the first difference: " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_model_that_cannot_be_read_is_one_line_and_exit_2(command, images, tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    for path in (tmp_path / "broken.onnx", tmp_path / "nowhere.onnx"):
+        done = _run(command, path, *([images] if command == "verify" else []))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [({"z": np.ones((2, 3))}, "no array x"), ({"x": np.ones(3)}, r"\(n_images, ...\)")]
+)
+def test_data_without_images_are_refused(model, tmp_path, content, message):
+    np.savez(tmp_path / "data.npz", **content)
+    done = _run("verify", model, tmp_path / "data.npz")
+    assert done.exit_code == 2
+    assert re.search(message, done.stderr)
+
+
 def test_doctor_says_that_nengo_dl_works(nengo_dl):
     done = _run("doctor")
     assert done.exit_code == 0
@@ -162,7 +247,7 @@ def test_doctor_says_what_is_missing(monkeypatch):
     assert "NengoDL cannot be used: nengo_dl is not installed; run: pip install nengo-dl" in done.output
 
 
-@pytest.mark.parametrize("command", ["reproduce", "doctor"])
+@pytest.mark.parametrize("command", ["reproduce", "inspect", "verify", "doctor"])
 def test_help_has_an_example(command):
     done = _run(command, "--help")
     assert done.exit_code == 0
