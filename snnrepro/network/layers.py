@@ -8,7 +8,7 @@ Pads are ``((before, after), ...)``, one pair a spatial axis.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Tuple, Union
+from typing import TYPE_CHECKING, Tuple, Union, get_args
 
 import numpy as np
 
@@ -316,22 +316,4 @@ Layer = Union[
     Select,
 ]
 
-LAYER_TYPES = (
-    Dense,
-    Conv,
-    ConvTranspose,
-    Affine,
-    ReLU,
-    LeakyReLU,
-    Sigmoid,
-    Softmax,
-    AveragePool,
-    MaxPool,
-    Reduce,
-    Add,
-    Concat,
-    Reshape,
-    Transpose,
-    Pad,
-    Select,
-)
+LAYER_TYPES: tuple[type, ...] = get_args(Layer)

@@ -1,0 +1,70 @@
+"""Loading a ResNet50-size ONNX file: seconds, and the additional peak memory as a multiple of the file's size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SECONDS = 3.0
+RATIO = 3.0
+MEASURE = """
+import json, resource, sys, time
+import onnx, snnrepro, snnrepro.readers.onnx
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+network = snnrepro.load(sys.argv[1])
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps({"seconds": seconds, "kilobytes": peak, "nodes": len(network.nodes)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def resnet50(tmp_path_factory):
+    """The onnx package's ResNet50 with random initializers in place of its ConstantOfShape nodes."""
+    import onnx
+    from onnx import numpy_helper
+
+    source = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
+    if not source.is_file():
+        pytest.skip("the installed onnx has no light_resnet50.onnx")
+    model = onnx.load(str(source))
+    shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    rng = np.random.RandomState(0)
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "ConstantOfShape":
+            values = rng.uniform(0, 1, [int(size) for size in shapes[node.input[0]]]).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    path = tmp_path_factory.mktemp("loading") / "resnet50.onnx"
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
+def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
+    """Measure in a process of its own, whose peak is that of the loading alone."""
+    size = resnet50.stat().st_size
+    assert size > 90e6  # or nothing of the size of a ResNet50 is loaded
+    found = []
+
+    def load():
+        command = [sys.executable, "-c", MEASURE, str(resnet50)]
+        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+    benchmark.pedantic(load, rounds=3)
+    ratio = max(one["kilobytes"] for one in found) * 1024 / size
+    benchmark.extra_info.update(bytes=size, seconds=[one["seconds"] for one in found], memory_ratio=ratio)
+    print(f"\nloading {size / 1e6:.0f} MB: {[round(one['seconds'], 2) for one in found]} s, {ratio:.2f}x its size")
+    assert all(one["nodes"] > 100 for one in found)
+    assert max(one["seconds"] for one in found) < SECONDS
+    assert ratio < RATIO
