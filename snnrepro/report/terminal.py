@@ -36,7 +36,8 @@ def print_results(results: Results, console: Console) -> None:
     console.print(f"[bold]Table 3-1, {results.model} network[/bold]: thesis and measured, profile {results.profile}")
     console.print(f"data: {data['source']}, {data['n_train']:,} train / {data['n_test']:,} test")
     console.print(f"machine: {machine['cpu']}, {machine['cpu_cores']} cores, GPUs: {machine['gpus'] or 'none'}")
-    console.print(f"seeds: {n_seeds}" + ("; accuracies are means, seconds medians over them" if n_seeds > 1 else ""))
+    summary = "; accuracies are means, seconds medians over them, with their range" if n_seeds > 1 else ""
+    console.print(f"seeds: {n_seeds}{summary}; n is n_steps, diff. is measured minus thesis")
     for quantity in _QUANTITIES:
         console.print(_figures(results, quantity))
     console.print(_trends(results))
@@ -53,8 +54,9 @@ def print_results(results: Results, console: Console) -> None:
 def _figures(results: Results, quantity: str) -> Table:
     table = Table(title=_QUANTITIES[quantity], title_justify="left")
     table.add_column("system", no_wrap=True)
-    table.add_column("n_steps", justify="right", no_wrap=True)
-    for heading in ("thesis", "measured", "seeds' range", "difference"):
+    # Short headings: the tables fit a terminal of 80 columns.
+    table.add_column("n", justify="right", no_wrap=True)
+    for heading in ("thesis", "measured", "range", "diff."):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for line in results.lines:
@@ -68,7 +70,7 @@ def _figures(results: Results, quantity: str) -> Table:
 
 def _verdict(line: Line | TrendLine) -> str:
     outcome, why = line.verdict.outcome, line.verdict.why
-    text = outcome if outcome == tables.NOT_JUDGED else f"{outcome} ({why})"
+    text = outcome if outcome == tables.NOT_JUDGED else f"{outcome} ({why.split(' %')[0].split(' points')[0]})"
     return f"[{_STYLES[outcome]}]{text}[/{_STYLES[outcome]}]"
 
 
