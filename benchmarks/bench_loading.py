@@ -13,13 +13,15 @@ import pytest
 SECONDS = 3.0
 RATIO = 3.0
 MEASURE = """
-import json, resource, sys, time
+import json, re, sys, time
 import onnx, snnrepro, snnrepro.readers.onnx
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_so_far():  # not ru_maxrss, which begins at the peak of the process that started this one
+    return int(re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+before = peak_so_far()
 start = time.perf_counter()
 network = snnrepro.load(sys.argv[1])
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+peak = peak_so_far() - before
 print(json.dumps({"seconds": seconds, "kilobytes": peak, "nodes": len(network.nodes)}))
 """
 
@@ -50,7 +52,7 @@ def resnet50(tmp_path_factory):
     return path
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
     """Measure in a process of its own, whose peak is that of the loading alone."""
     size = resnet50.stat().st_size
@@ -67,4 +69,4 @@ def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
     print(f"\nloading {size / 1e6:.0f} MB: {[round(one['seconds'], 2) for one in found]} s, {ratio:.2f}x its size")
     assert all(one["nodes"] > 100 for one in found)
     assert max(one["seconds"] for one in found) < SECONDS
-    assert ratio < RATIO
+    assert 1 < ratio < RATIO  # the weights alone are once the size: less would mean that nothing was measured
