@@ -118,7 +118,7 @@ class _Drawing:
         self.nodes.append(helper.make_node(op_type, inputs, [self.value], **attributes))
 
     def proto(self):
-        return model_proto(self.nodes, self.tensors, "input", self.input_shape, self.value)
+        return model_proto(self.nodes, self.tensors, "input", self.input_shape, self.value, self.shape)
 
 
 def _sizes(n, least, most):
@@ -358,15 +358,16 @@ def image_networks(draw, max_blocks=5):
     return drawing.proto()
 
 
-def model_proto(nodes, tensors, input_name, input_shape, output_name):
+def model_proto(nodes, tensors, input_name, input_shape, output_name, output_shape=None):
     """Return a ModelProto at the operator set and IR version that every stack of the matrix reads."""
     from onnx import TensorProto, helper
 
+    declared = None if output_shape is None else ["batch", *map(int, output_shape)]
     graph = helper.make_graph(
         nodes,
         "drawn",
         [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, ["batch", *input_shape])],
-        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, declared)],
         tensors,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)])

@@ -53,7 +53,11 @@ def fold_affines(nodes: Sequence[Node], shapes: dict[str, Shape]) -> list[Node]:
             elif isinstance(before.layer, Affine) and isinstance(node.layer, Affine):
                 first, second = before.layer, node.layer
                 layer = Affine(first.scale * second.scale, first.offset * second.scale + second.offset)
-            elif isinstance(before.layer, Affine) and isinstance(node.layer, (Dense, Conv)):
+            elif (
+                isinstance(before.layer, Affine)
+                and isinstance(node.layer, (Dense, Conv))
+                and shapes[before.inputs[0]] == shapes[source]  # it does not broadcast its value to a larger one
+            ):
                 layer = _into_layer_behind(before.layer, node.layer, len(shapes[source]))
             if layer is not None and _keeps_shape(shapes, before, node):
                 index = place.pop(source)
