@@ -13,11 +13,11 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 
-from snnrepro.errors import DataError, DependencyError
+from snnrepro.errors import DataError, DependencyError, one_line
 from snnrepro.files import read_array, sha256_of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
                 raise DataError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(names) or 'nothing'}")
             arrays = {name: read_array(archive, name) for name in _IDX_FILES}
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable npz file ({_one_line(error)})") from error
+        raise DataError(f"{path}: not a readable npz file ({one_line(error)})") from error
     return _checked(arrays, f"{origin} {path}", str(path), sha256_of(path))
 
 
@@ -155,7 +155,7 @@ def read_images(path: Path) -> AnyArray:
     except KeyError as error:
         raise DataError(f"{path}: it has no array x") from error
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable npz file ({_one_line(error)})") from error
+        raise DataError(f"{path}: not a readable npz file ({one_line(error)})") from error
     if x.dtype.kind not in "fiu" or x.ndim < 2 or not len(x):
         raise DataError(f"{path}: x must be numbers (n_images, ...), got {x.dtype} {x.shape}")
     return x
@@ -197,7 +197,7 @@ def _read_idx(folder: Path, name: str) -> AnyArray:
     except FileNotFoundError as error:
         raise DataError(f"{folder}: {name} (or {name}.gz) is missing") from error
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{packed}: not a readable gzip file ({_one_line(error)})") from error
+        raise DataError(f"{packed}: not a readable gzip file ({one_line(error)})") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path}: not an IDX file of bytes (it begins with {content[:4].hex() or 'nothing'})")
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
@@ -222,7 +222,7 @@ def _download() -> str | None:
         try:
             tf.keras.datasets.mnist.load_data()
         except Exception as error:  # Keras raises a bare Exception where the network is missing
-            return _one_line(error)
+            return one_line(error)
     return None
 
 
@@ -254,8 +254,3 @@ def _stratified(labels: IntArray, n_test: int) -> tuple[IntArray, IntArray]:
     test = rng.permutation(np.concatenate([indices[:n_test] for indices in shuffled]))
     train = rng.permutation(np.concatenate([indices[n_test:] for indices in shuffled]))
     return train, test
-
-
-def _one_line(error: BaseException) -> str:
-    text: Any = " ".join(str(error).split()) or type(error).__name__
-    return str(text)

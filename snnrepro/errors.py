@@ -37,3 +37,9 @@ class DataError(SnnReproError):
 
 class DependencyError(SnnReproError):
     """An optional package is missing or too old; the message names the command that mends it."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and first words; what a hostile file puts into it cannot flood the terminal."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping
 
 import numpy as np
 
-from snnrepro.errors import ArchiveError, ModelError
+from snnrepro.errors import ArchiveError, ModelError, one_line
 from snnrepro.files import read_array, written_whole
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
@@ -101,8 +101,7 @@ def load(path: str | Path) -> Network:
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise ArchiveError(f"{path}: not a readable npz archive ({error})") from error
     except Exception as error:  # whatever its header says, the archive is at fault
-        text = " ".join(str(error).split())[:200]
-        raise ArchiveError(f"{path}: the archive is damaged ({type(error).__name__}: {text})") from error
+        raise ArchiveError(f"{path}: the archive is damaged ({one_line(error)})") from error
     return network
 
 

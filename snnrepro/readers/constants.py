@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from snnrepro.errors import ModelError
+from snnrepro.errors import ModelError, one_line
 from snnrepro.network.geometry import broadcast
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _run(proto: onnx.NodeProto, inputs: Sequence[AnyArray | None], opset: int) -
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         results = session.run(None, {})
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise ModelError(f"its constant value cannot be computed ({' '.join(str(error).split())[:200]})") from error
+        raise ModelError(f"its constant value cannot be computed ({one_line(error)})") from error
     return dict(zip((name for name in proto.output if name), results))
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto
 
-from snnrepro.errors import ModelError, UnsupportedError
+from snnrepro.errors import ModelError, UnsupportedError, one_line
 from snnrepro.network.fold import fold_affines
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.readers.constants import LARGEST_COMPUTED, evaluate_constant
-from snnrepro.readers.onnx_file import Tensors, one_line, parse
+from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, Call, Variable
 
 if TYPE_CHECKING:

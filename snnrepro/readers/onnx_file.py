@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from snnrepro.errors import ModelError
+from snnrepro.errors import ModelError, one_line
 from snnrepro.network.geometry import LARGEST
 
 if TYPE_CHECKING:
@@ -75,12 +75,6 @@ def parse(path: Path) -> tuple[onnx.ModelProto, str]:
     if not model.graph.node:
         raise ModelError("not an ONNX model, or one without nodes")
     return model, hashlib.sha256(content).hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's type and first words; what a hostile file puts into it cannot flood the terminal."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 class Tensors:
