@@ -335,6 +335,90 @@ def test_a_declared_size_never_fills_the_memory(tmp_path):
     assert [name for name, answer in answers.items() if not answer.startswith("refused")] == []
 
 
+HUGE = 2**27
+SELECTIONS = {
+    "Slice": ([_node("Slice", ["x", "one", "end", "one"])], "accepted are 1048576"),
+    "Slice with steps": ([_node("Slice", ["x", "zero", "end", "one", "two"])], "accepted are 1048576"),
+    "Split": ([_node("Split", ["x"], "y", "z", axis=1)], "accepted are 1048576"),
+    "Split into parts": ([_node("Split", ["x"], "y", "z", axis=1, split=[1, HUGE - 1])], "accepted are 1048576"),
+    "Tile": ([_node("Tile", ["x", "twice"])], "accepted are 1048576"),
+    "Upsample": ([_node("Upsample", ["x", "factors"])], "accepted are 1048576"),
+    "Resize": ([_node("Resize", ["x", "", "factors"])], "accepted are 1048576"),
+    "many": (
+        [_node("Slice", ["x", "zero", "much", "one"], f"y{i}") for i in range(4)]
+        + [_node("Sum", [f"y{i}" for i in range(4)])],
+        "several times the numbers that the model holds",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SELECTIONS)
+def test_a_selection_of_a_huge_axis_is_refused_before_its_indices_are_built(what):
+    import tracemalloc
+
+    nodes, message = SELECTIONS[what]
+    constants = {
+        "zero": _ints(0),
+        "one": _ints(1),
+        "two": _ints(2),
+        "end": _ints(2**62),
+        "much": _ints(2**20),
+        "twice": _ints(1, 2),
+        "factors": np.array([1, 2], np.float32),
+    }
+    model = _model(nodes, [_tensor(name, values) for name, values in constants.items()], (HUGE,))
+    if what == "Upsample":
+        model.opset_import[0].version = 9
+    tracemalloc.start()
+    try:
+        _refused(model, message)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (2e6 if what != "many" else 3e8)
+
+
+def test_a_selection_of_a_whole_huge_axis_needs_no_indices():
+    nodes = [_node("Slice", ["x", "zero", "end", "one"], "a"), _node("Split", ["a"], "b", axis=1), _node("Relu", ["b"])]
+    constants = {"zero": _ints(0), "one": _ints(1), "end": _ints(2**62)}
+    network = snnrepro.load(_model(nodes, [_tensor(name, values) for name, values in constants.items()], (HUGE,)))
+    assert [type(node.layer).__name__ for node in network.nodes] == ["ReLU"]
+
+
+CONVOLUTIONS = {
+    "Conv": {"weight": (4, 1, 3), "group": 2, "channels": 4},
+    "ConvTranspose": {"weight": (2, 2, 3), "group": 2, "channels": 4},
+}
+
+
+@pytest.mark.parametrize("op_type", CONVOLUTIONS)
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+def test_a_bias_of_another_length_than_the_channels_is_refused(op_type, length):
+    case = CONVOLUTIONS[op_type]
+    for n, is_right in ((length, False), (case["channels"], True)):
+        tensors = [_tensor("w", np.ones(case["weight"], np.float32)), _tensor("b", np.ones(n, np.float32))]
+        model = _model([_node(op_type, ["x", "w", "b"], group=case["group"])], tensors, (2, 5))
+        if is_right:
+            assert snnrepro.load(model).output_shape[0] == n
+        else:
+            _refused(model, rf"the {op_type}'.*bias must have the shape \(4,\), .* got \({n},\)")
+
+
+@pytest.mark.parametrize("op_type", CONVOLUTIONS)
+@pytest.mark.parametrize("group", [2**62, 2**40, 3, 0, -1])
+def test_groups_that_do_not_divide_the_kernel_are_refused_before_a_bias_is_made(op_type, group):
+    tensors = [_tensor("w", np.ones(CONVOLUTIONS[op_type]["weight"], np.float32))]
+    said = _refused(_model([_node(op_type, ["x", "w"], group=group)], tensors, (2, 5)), f"the {op_type}'")
+    assert f"group must divide the {CONVOLUTIONS[op_type]['weight'][0]} of the kernel" in said
+    assert f"got {group}" in said
+
+
+def test_starts_without_ends_are_refused():
+    tensors = [_tensor("one", _ints(1)), _tensor("two", _ints(1, 1)), _tensor("same", _ints(1, -1))]
+    for inputs in (["two", "one", "two"], ["one", "one", "two"], ["two", "two", "same"]):
+        _refused(_model([_node("Slice", ["x", *inputs])], tensors, (3,)), "one start, end and step an axis")
+
+
 def test_a_weight_that_exceeds_float32_when_folded_is_refused():
     nodes = [_node("MatMul", ["x", "w"], "a"), _node("Mul", ["a", "b"])]
     large = _tensor("b", np.full(3, 3e38, np.float32))

@@ -110,9 +110,7 @@ def _constant_of_shape(attributes: Mapping[str, Any], shape: AnyArray) -> AnyArr
     fill = attributes.get("value", np.zeros(1, np.float32))
     if fill.size != 1:
         raise ModelError(f"its value must be one number, got {fill.size}")
-    result = np.full([int(size) for size in shape.reshape(-1)], fill.reshape(()), fill.dtype)
-    result.setflags(write=False)  # layers may share it
-    return result
+    return np.broadcast_to(fill.reshape(()), [int(size) for size in shape.reshape(-1)])  # written once, by the layer
 
 
 def _check_division(dividend: AnyArray, divisor: AnyArray) -> None:

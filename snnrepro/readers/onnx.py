@@ -17,6 +17,7 @@ from snnrepro.errors import ModelError, UnsupportedError, one_line
 from snnrepro.network.fold import fold_affines
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Select
 from snnrepro.readers.constants import LARGEST_COMPUTED, evaluate_constant
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, Call, Variable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FREE_BATCH = 1_000_003
 """Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
 
+_NUMBERS_AN_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
 _UNSUPPORTED = "this operator is not supported"
 
 
@@ -230,7 +232,7 @@ def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
 
 
 def _check_layer(node: Node) -> int:
-    """Return how many numbers a layer's arrays have; none may be empty, NaN or infinite."""
+    """Return how many numbers a layer keeps; no array may be empty, no number NaN or infinite."""
     size = 0
     for field in fields(node.layer):
         value = getattr(node.layer, field.name)
@@ -240,6 +242,8 @@ def _check_layer(node: Node) -> int:
                 raise ModelError(f"its {field.name} of shape {value.shape} are empty")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ModelError(f"its {field.name} is {value}")
+    if isinstance(node.layer, Select):
+        size += _NUMBERS_AN_INDEX * sum(len(indices) for indices in node.layer.indices if indices is not None)
     return size
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from snnrepro.errors import ModelError
 from snnrepro.network.geometry import Shape, same_pads, spatial_pads
 from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, Pads, Reshape
 from snnrepro.readers.operators.registry import Call, Variable, handles, integers, variable, weights
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
 
 
 @handles("MatMul")
@@ -72,9 +75,8 @@ def _conv(
     strides: Any = None,
 ) -> Any:
     x, kernel = variable(x), weights(w, "the kernel")
-    space = _kernel_space(kernel.shape, kernel_shape, x.rank)
-    strides, dilations = per_axis(strides, len(space)), per_axis(dilations, len(space))
-    bias = np.zeros(kernel.shape[0], np.float32) if b is None else weights(b, "the bias")
+    space, strides, dilations = _kernel_geometry(x, kernel.shape, kernel_shape, strides, dilations, group)
+    bias = _bias(b, kernel.shape[0])
     padding = resolve_pads(auto_pad, pads, x.shape[1:], space, strides, dilations)
     return call.add(Conv(kernel, bias, strides, dilations, padding, group), x)
 
@@ -96,9 +98,9 @@ def _conv_transpose(
     strides: Any = None,
 ) -> Any:
     x, kernel = variable(x), weights(w, "the kernel")
-    space = _kernel_space(kernel.shape, kernel_shape, x.rank)
+    space, strides, dilations = _kernel_geometry(x, kernel.shape, kernel_shape, strides, dilations, group)
     n = len(space)
-    strides, dilations = per_axis(strides, n), per_axis(dilations, n)
+    bias = _bias(b, kernel.shape[1] * group)
     extra = per_axis(output_padding, n, 0)
     full = [
         (size - 1) * stride + dilation * (k - 1) + 1
@@ -117,7 +119,6 @@ def _conv_transpose(
     else:
         raise ModelError(f"auto_pad {auto_pad!r} is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
     crops = [(before, after - more) for (before, after), more in zip(crops, extra)]
-    bias = np.zeros(kernel.shape[1] * group, np.float32) if b is None else weights(b, "the bias")
     return call.add(ConvTranspose(kernel, bias, strides, dilations, tuple(crops), group), x)
 
 
@@ -170,10 +171,23 @@ def resolve_pads(auto_pad: str, pads: Any, space: Shape, kernel: Shape, strides:
     return pairs
 
 
-def _kernel_space(shape: Shape, declared: Any, rank: int) -> Shape:
+def _kernel_geometry(
+    x: Variable, shape: Shape, declared: Any, strides: Any, dilations: Any, group: int
+) -> tuple[Shape, Shape, Shape]:
+    """Return the spatial sizes, strides and dilations of a kernel, or refuse what does not fit it."""
     space = shape[2:]
-    if len(shape) != rank or rank < 3:
-        raise ModelError(f"a kernel of {rank} axes is needed for a value of {rank} axes (at least 3), got {shape}")
+    if len(shape) != x.rank or x.rank < 3:
+        raise ModelError(f"a kernel of {x.rank} axes is needed for a value of {x.rank} axes (at least 3), got {shape}")
     if declared is not None and tuple(integers(declared, "kernel_shape")) != space:
         raise ModelError(f"kernel_shape {list(declared)} does not fit the kernel {shape}")
-    return space
+    if not 1 <= group <= shape[0] or shape[0] % group:
+        raise ModelError(f"group must divide the {shape[0]} of the kernel {shape}, got {group}")
+    return space, per_axis(strides, len(space)), per_axis(dilations, len(space))
+
+
+def _bias(given: Any, n_out: int) -> AnyArray:
+    """Return one bias for each of the `n_out` channels that a convolution gives, zeros where there is none."""
+    bias = np.zeros(n_out, np.float32) if given is None else weights(given, "the bias")
+    if bias.shape != (n_out,):
+        raise ModelError(f"the bias must have the shape {(n_out,)}, one number a channel, got {bias.shape}")
+    return bias

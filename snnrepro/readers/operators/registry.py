@@ -109,11 +109,11 @@ def constant(value: Any, what: str) -> AnyArray:
 
 
 def weights(value: Any, what: str) -> AnyArray:
-    """Return `value` if it is a constant of floating-point numbers, or refuse it."""
+    """Return `value` if it is a constant of floating-point numbers, or refuse it; it is shared, never write to it."""
     array = constant(value, what)
     if array.dtype not in (np.float32, np.float16):
         raise ModelError(f"{what} must be float32 (or float16, which it holds exactly), got {array.dtype}")
-    return array.astype(np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def integers(value: Any, what: str) -> list[int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any, Callable
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from snnrepro.readers.operators.registry import (
     variable,
     weights,
 )
+
+MOST_INDICES = 2**20
+"""Entries of one axis that a Select may name: as Python's numbers they take tens of megabytes."""
 
 
 @handles("Shape")
@@ -140,13 +144,15 @@ def _slice(
     chosen = axes if axes_input is None else axes_input
     places = list(range(len(first))) if chosen is None else integers(chosen, "axes")
     strides = [1] * len(first) if steps is None else integers(steps, "steps")
-    indices: list[Any] = [None] * len(x.shape)
+    if not len(first) == len(last) == len(places) == len(strides) == len({axis % x.rank for axis in places}):
+        raise ModelError(f"one start, end and step an axis are needed, got {first}, {last}, {strides} for {places}")
+    taken: dict[int, Sequence[int]] = {}
     for axis, begin, end, step in zip(places, first, last, strides):
         if axis % x.rank == 0 and (begin, step) == (0, 1) and end >= call.batch:
             continue  # the whole batch
         inner = inner_axis(axis, x.rank)
-        indices[inner] = tuple(range(*slice(begin, end, step).indices(x.shape[inner])))
-    return call.add(Select(tuple(indices)), x)
+        taken[inner] = range(*slice(begin, end, step).indices(x.shape[inner]))
+    return _selected(call, x, taken)
 
 
 @handles("Split")
@@ -162,9 +168,9 @@ def _split(
         sizes = [min(part, size - part * index) for index in range(call.n_outputs)]
     else:
         sizes = integers(given, "split")
-    if sum(sizes) != size or len(sizes) != call.n_outputs:
-        raise ModelError(f"{sizes} are no {call.n_outputs} parts of an axis of {size}")
-    ends = np.cumsum(sizes)
+    if sum(sizes) != size or len(sizes) != call.n_outputs or min(sizes) < 1:
+        raise ModelError(f"{sizes} are no {call.n_outputs} parts of an axis of {size}, each of at least 1")
+    ends = itertools.accumulate(sizes)
     return [_selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
 
 
@@ -175,15 +181,28 @@ def _tile(call: Call, x: Any, repeats: Any) -> Any:
         raise ModelError(f"{x.rank} repeats of at least 1 with 1 for the batch are needed, got {times}")
     if math.prod(times) * math.prod(x.shape) > LARGEST:
         raise ModelError(f"{x.shape} repeated {times[1:]} times has more than {LARGEST} numbers for one image")
-    repeated = {axis: range(size) for axis, size in enumerate(x.shape) if times[axis + 1] > 1}
-    return _selected(call, x, {axis: [*one] * times[axis + 1] for axis, one in repeated.items()}) if repeated else x
+    taken: dict[int, Sequence[int]] = {}
+    for axis, (size, repeated) in enumerate(zip(x.shape, times[1:])):
+        if repeated > 1:
+            _check_length(size * repeated)
+            taken[axis] = [*range(size)] * repeated
+    return _selected(call, x, taken)
 
 
-def _selected(call: Call, x: Variable, taken: dict[int, Any]) -> Variable:
-    indices = tuple(
-        tuple(int(index) for index in taken[axis]) if axis in taken else None for axis in range(len(x.shape))
-    )
-    return call.add(Select(indices), x)
+def _check_length(length: int) -> None:
+    """Refuse more indices than a layer may keep; to be called before they are built."""
+    if length > MOST_INDICES:
+        raise ModelError(f"{length} entries of an axis would be selected one by one, accepted are {MOST_INDICES}")
+
+
+def _selected(call: Call, x: Variable, taken: Mapping[int, Sequence[int]]) -> Variable:
+    """Return `x` with the given entries of some axes; an axis that is taken as it is needs no indices."""
+    indices: list[tuple[int, ...] | None] = [None] * len(x.shape)
+    for axis, entries in taken.items():
+        if entries != range(x.shape[axis]):
+            _check_length(len(entries))
+            indices[axis] = tuple(entries)
+    return x if indices == [None] * len(x.shape) else call.add(Select(tuple(indices)), x)
 
 
 @handles("Upsample")
@@ -261,14 +280,13 @@ def _nearest(
         raise ModelError(f"only nearest-neighbour can be converted, got {mode!r}, {coordinates!r}, {rounding!r}")
     if len(factors) != x.rank or abs(factors[0] - 1.0) > 1e-6:
         raise ModelError(f"{x.rank} factors with 1 for the batch are needed, got {factors}")
-    taken: dict[int, Any] = {}
+    taken: dict[int, Sequence[int]] = {}
     for axis, (before, factor) in enumerate(zip(x.shape, factors[1:])):
         after = int(sizes[axis + 1]) if sizes is not None else math.floor(before * np.float32(factor))
         if after < 1 or not math.isfinite(factor):
             raise ModelError(f"an axis of {before} times {factor} leaves nothing")
-        if after > 2**24:
-            raise ModelError(f"an axis of {before} would become one of {after}")
         if after != before or factor != 1.0:
+            _check_length(after)
             places = _COORDINATES[coordinates](np.arange(after, dtype=np.float64), factor, before, after)
-            taken[axis] = np.clip(_ROUNDING[rounding](places), 0, before - 1).astype(int)
-    return _selected(call, x, taken) if taken else x
+            taken[axis] = np.clip(_ROUNDING[rounding](places), 0, before - 1).astype(int).tolist()
+    return _selected(call, x, taken)
