@@ -51,7 +51,7 @@ FAULTY = {
 SUITES = ("node", "pytorch-converted", "pytorch-operator")
 
 ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Identity", "Dropout", "Cast"}
-ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum", "Constant"} | ACTIVATIONS
+ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Constant"} | ACTIVATIONS
 """Operators that mean the same when their operands get one more axis in front (PRelu: from opset 7 on)."""
 
 PINS = Path(__file__).with_name("onnx_coverage.txt")

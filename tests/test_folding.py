@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import snnrepro
 from snnrepro.network.fold import fold_affines
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, ReLU
+from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, LeakyReLU, ReLU, Transpose
+from snnrepro.readers.fuse import fuse_activations, fuse_transposed_affines
 from tests.strategies import model_proto
 
 
@@ -158,6 +159,89 @@ def test_a_scale_of_one_leaves_every_bit_of_the_weights(data):
     assert weights.any()
     assert node.layer.weights.tobytes() == weights.tobytes()
     assert node.layer.bias.tobytes() == offset.tobytes()
+
+
+def _sum_of_relus(negated=-1.0, shift=0.0, factor=-0.25, offset=0.0, bounds=(None, None), first="x", widened=False):
+    """Return relu(x) + factor * relu(-x), with one thing changed, on a value of shape (2, 3)."""
+    scale = np.full((4, 1, 1), factor) if widened else np.asarray(factor)
+    nodes = (
+        Node("one", ("x",), Affine([1.0], [1, 2, 3])),
+        Node("upper", (first,), ReLU(bounds[0])),
+        Node("negated", ("x",), Affine([negated], [shift])),
+        Node("lower", ("negated",), ReLU(bounds[1])),
+        Node("scaled", ("lower",), Affine(scale, [offset])),
+        Node("y", ("upper", "scaled"), Add()),
+    )
+    return Network("x", (1, 2, 3), nodes[first == "x" :], {})
+
+
+def _fused(network):
+    nodes = fuse_activations(network.nodes, dict(network.shapes))
+    return Network(network.input_name, network.input_shape, tuple(nodes), {})
+
+
+@pytest.mark.parametrize("slope", [0.25, -0.5, 2.0, [1.0, -2.0, 0.25], [[[3.0], [4.0]]]])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_relu_and_a_multiple_of_the_relu_of_the_negative_are_one_leaky_relu(slope, order):
+    *nodes, total = _sum_of_relus(factor=-np.float32(slope)).nodes
+    network = Network("x", (1, 2, 3), (*nodes, Node("y", total.inputs[::order], Add())), {})
+    (node,) = _fused(network).nodes
+    assert (node.name, node.inputs, type(node.layer)) == ("y", ("x",), LeakyReLU)
+    np.testing.assert_array_equal(node.layer.slope, np.float32(slope))
+    _assert_same_function(network, _fused(network), np.random.RandomState(0))
+
+
+ALMOST = {
+    "another factor than -1": {"negated": -2.0},
+    "an offset before the ReLU": {"shift": 1.0},
+    "an offset behind it": {"offset": 1.0},
+    "a bound above": {"bounds": (1.0, None)},
+    "a bound below": {"bounds": (None, 1.0)},
+    "another value": {"first": "one"},
+    "a constant that widens": {"widened": True},
+}
+
+
+@pytest.mark.parametrize("what", ALMOST)
+def test_a_sum_that_is_almost_a_leaky_relu_is_left_as_it_is(what):
+    network = _sum_of_relus(**ALMOST[what])
+    fused = _fused(network)
+    assert [node.name for node in fused.nodes] == [node.name for node in network.nodes]
+    _assert_same_function(network, fused, np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("part", ["upper", "negated", "lower", "scaled"])
+def test_a_part_that_is_read_elsewhere_keeps_the_sum_as_it_is(part):
+    network = _sum_of_relus()
+    nodes = (*network.nodes, Node("z", ("y", part), Add()))
+    network = Network("x", (1, 2, 3), nodes, {})
+    assert _fused(network).nodes == network.nodes
+
+
+@given(st.data())
+def test_an_affine_between_two_transpositions_that_cancel_is_one_affine(data):
+    rng = np.random.RandomState(data.draw(st.integers(0, 2**32 - 1)))
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    axes = data.draw(st.permutations(range(len(shape))))
+    inner = [shape[axis] for axis in axes]
+    constants = []
+    for _ in range(2):
+        kept = data.draw(st.lists(st.booleans(), min_size=len(inner), max_size=len(inner)))
+        whole = _whole(rng, *(size if keep else 1 for size, keep in zip(inner, kept)))
+        constants.append(whole.reshape(whole.shape[next((i for i, keep in enumerate(kept) if keep), len(kept)) :]))
+    back = tuple(int(axis) for axis in np.argsort(axes))
+    network = _chain(tuple(shape), Transpose(tuple(axes)), Affine(*constants), Transpose(back))
+    nodes = fuse_transposed_affines(network.nodes, dict(network.shapes))
+    assert [type(node.layer) for node in nodes] == [Affine]
+    _assert_same_function(network, Network("x", tuple(shape), tuple(nodes), {}), rng)
+
+
+def test_transpositions_that_do_not_cancel_and_constants_that_widen_are_left_as_they_are():
+    turn = Transpose((1, 2, 0))
+    for layers in ((turn, Affine([2.0], [1.0]), turn), (turn, Affine(np.ones((3, 1, 1)), [1.0]), Transpose((2, 0, 1)))):
+        network = _chain((1, 1, 2), *layers) if layers[2] is not turn else _chain((2, 3, 4), *layers)
+        nodes = fuse_transposed_affines(network.nodes, dict(network.shapes))
+        assert tuple(nodes) == network.nodes
 
 
 def test_the_order_of_scale_and_offset_matters():

@@ -28,7 +28,7 @@ TOLERANCE = 1e-5
 """Relative to the largest number of the answer: float32 sums in another order."""
 
 N_IMAGES = 6
-CHAINS = ("dense", "cnn-112", "cnn-122", "autoencoder", "depthwise", "grouped")
+CHAINS = ("dense", "cnn-112", "cnn-122", "autoencoder", "depthwise", "rows", "bounded", "slopes", "grouped")
 ROUTES = ("Keras 2 functional", "Keras 2 Sequential", "Keras 3 functional", "Keras 3 Sequential")
 
 
@@ -70,6 +70,19 @@ def chain(layers, name):
             layers.Flatten(),
             layers.Dense(3),
         ]
+    if name == "rows":  # Dense over the last of several axes
+        return (6, 5, 2), [
+            layers.Dense(7, activation="relu"),
+            layers.Dense(7, activation="relu"),
+            layers.Reshape((30, 7)),
+            layers.Dense(3, activation="softmax"),
+        ]
+    if name == "bounded":
+        bounded = [layers.ReLU(max_value=3.0), layers.Dense(7), layers.ReLU(max_value=0.5), layers.Flatten()]
+        return (7, 9, 3), [layers.Conv2D(4, 3), *bounded, layers.Dense(3)]
+    if name == "slopes":
+        shared, each = layers.PReLU(shared_axes=[1, 2]), [layers.PReLU() for _ in range(2)]
+        return (7, 9, 3), [layers.Conv2D(4, 3), shared, layers.Conv2D(4, 3), each[0], layers.Flatten(), each[1]]
     return (7, 9, 4), [layers.Conv2D(6, 3, groups=2), layers.Flatten(), layers.Dense(3)]
 
 
@@ -128,6 +141,8 @@ def kernels_of_keras(model):
     for layer in model.layers:
         weights = layer.get_weights()
         kind = type(layer).__name__
+        if kind == "PReLU":  # slopes
+            continue
         if kind == "DepthwiseConv2D":  # (H, W, in, multiplier)
             height, width, *channels = weights[0].shape
             weights[0] = weights[0].transpose(2, 3, 0, 1).reshape(int(np.prod(channels)), 1, height, width)
@@ -330,6 +345,24 @@ def test_every_weight_arrives_bit_for_bit_in_memory_and_in_the_archive(request, 
     wanted = numbered(arrays, "wanted")
     assert differing(wanted, numbered(arrays, "arrived")) == []
     assert differing(wanted, kernels_of(archived)) == []
+
+
+AS_ONE = {
+    "rows": ["Dense", "ReLU", "Dense", "ReLU", "Reshape", "Dense", "Softmax"],
+    "bounded": ["Conv", "ReLU 3.0", "Dense", "ReLU 0.5", "Reshape", "Dense"],
+    "slopes": ["Conv", "LeakyReLU", "Conv", "LeakyReLU", "Reshape", "LeakyReLU"],
+}
+
+
+@pytest.mark.parametrize("name", AS_ONE)
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_layer_of_keras_that_onnx_spells_out_is_one_layer(request, route, name):
+    _, archived = stored(request, route, name)
+    kinds = []
+    for node in archived.nodes:
+        maximum = getattr(node.layer, "maximum", None)
+        kinds.append(type(node.layer).__name__ + (f" {maximum}" if maximum else ""))
+    assert [kind for kind in kinds if kind != "Transpose"] == AS_ONE[name]
 
 
 # The places are those of the kernels: 0, 2, 4, ...; a flipped or turned kernel has the shape of the right one.

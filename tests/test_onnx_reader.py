@@ -112,6 +112,208 @@ def test_a_bias_before_any_layer_stays_and_is_evaluated():
     np.testing.assert_array_equal(network.forward([[10, 20]]), [[11, 22]])
 
 
+def _named(**values):
+    return [_tensor(name, np.asarray(value)) for name, value in values.items()]
+
+
+NUMBERS = _named(
+    zero=np.float32(0),
+    zeros=np.zeros((1, 2), np.float32),
+    three=np.float32(3),
+    five=np.full((2,), 5, np.float32),
+    minus=np.float32(-1),
+    uneven=np.array([3, 4], np.float32),
+    wide=np.full((4, 1), 3, np.float32),
+    square=np.array([[1, -2], [3, 4]], np.float32),
+)
+
+
+def _like_onnxruntime(model, *shape):
+    """Return our network of the model, whose answers are those of onnxruntime."""
+    import onnxruntime
+
+    network = snnrepro.load(model)
+    for node in model.graph.node:
+        node.name = ""  # two of one name are too many for onnxruntime
+    x = np.random.RandomState(0).normal(0, 4, (7, *shape)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"input": x})[0]
+    assert np.ptp(expected, axis=0).all()
+    np.testing.assert_allclose(network.forward(x), expected, rtol=1e-5, atol=1e-5)
+    return network
+
+
+BOUNDED = {
+    "Max": ([_node("Max", ["input", "zero"], "y")], None),
+    "Max the other way round": ([_node("Max", ["zeros", "input"], "y")], None),
+    "Relu, Min": ([_node("Relu", ["input"], "a"), _node("Min", ["a", "three"], "y")], 3.0),
+    "Max, Min": ([_node("Max", ["input", "zero"], "a"), _node("Min", ["five", "a"], "y")], 5.0),
+    "Min, Max": ([_node("Min", ["input", "three"], "a"), _node("Max", ["a", "zero"], "y")], 3.0),
+    "Relu, Min, Max": (
+        [_node("Relu", ["input"], "a"), _node("Min", ["a", "three"], "b"), _node("Max", ["zero", "b"], "y")],
+        3.0,
+    ),
+    "Relu, Min, Min": (
+        [_node("Relu", ["input"], "a"), _node("Min", ["a", "five"], "b"), _node("Min", ["b", "three"], "y")],
+        3.0,
+    ),
+    "Relu, Clip from above": ([_node("Relu", ["input"], "a"), _node("Clip", ["a", "", "three"], "y")], 3.0),
+    "Clip, Relu": ([_node("Clip", ["input", "zero", "three"], "a"), _node("Relu", ["a"], "y")], 3.0),
+}
+
+
+@pytest.mark.parametrize("what", BOUNDED)
+def test_a_minimum_and_a_maximum_that_are_a_relu_become_one(what):
+    nodes, maximum = BOUNDED[what]
+    network = _like_onnxruntime(model_proto(nodes, NUMBERS, "input", (2,), "y"), 2)
+    assert [type(node.layer) for node in network.nodes] == [ReLU]
+    assert network.nodes[0].layer.maximum == maximum
+
+
+def test_a_relu_that_something_else_reads_too_is_not_fused():
+    nodes = [_node("Relu", ["input"], "a"), _node("Min", ["a", "three"], "b"), _node("Add", ["a", "b"], "y")]
+    network = _like_onnxruntime(model_proto(nodes, NUMBERS, "input", (2,), "y"), 2)
+    assert [type(node.layer).__name__ for node in network.nodes] == ["ReLU", "ReLU", "Add"]
+
+
+UNBOUNDED = {
+    "from 3": ([_node("Max", ["input", "three"], "y")], "Max'.*larger of a value and 0 .*got 3.0"),
+    "one bound a unit": ([_node("Max", ["input", "uneven"], "y")], "Max'.*must be one number"),
+    "two values": ([_node("Relu", ["input"], "a"), _node("Max", ["input", "a"], "y")], "Max'.*got 2 values of 2"),
+    "one value": ([_node("Max", ["input"], "y")], "Max'.*got 1 values of 1"),
+    "a bound that widens": ([_node("Relu", ["input"], "a"), _node("Min", ["a", "wide"], "y")], "Min'.*bound"),
+    "up to -1": ([_node("Relu", ["input"], "a"), _node("Min", ["a", "minus"], "y")], "Min'.*above 0.*got -1.0"),
+    "up to 0": ([_node("Relu", ["input"], "a"), _node("Min", ["a", "zero"], "y")], "Min'.*above 0.*got 0.0"),
+    "no lower bound": ([_node("Min", ["input", "three"], "y")], "Min'.*only behind a ReLU or before a Max with 0"),
+    "another lower bound": (
+        [_node("Min", ["input", "three"], "a"), _node("Max", ["a", "minus"], "y")],
+        "Max'.*larger of a value and 0 .*got -1.0",
+    ),
+    "read twice": (
+        [_node("Min", ["input", "three"], "a"), _node("Max", ["a", "zero"], "b"), _node("Add", ["a", "b"], "y")],
+        "Min'.*only behind a ReLU or before a Max with 0",
+    ),
+    "read and given": (
+        [_node("Min", ["input", "three"], "y"), _node("Max", ["y", "zero"], "b")],
+        "Min'.*only behind a ReLU or before a Max with 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNBOUNDED)
+def test_another_minimum_or_maximum_is_refused_with_the_reason(what):
+    nodes, message = UNBOUNDED[what]
+    with pytest.raises(snnrepro.ModelError, match=f"the {message}"):
+        snnrepro.load(model_proto(nodes, NUMBERS, "input", (2,), "y"))
+
+
+@pytest.mark.parametrize("op_types", [["Identity"], ["Dropout"], ["Identity", "Dropout"], ["Reshape"]])
+def test_a_model_that_only_hands_on_its_input_returns_it(op_types):
+    names = ["input", *(f"n{index}" for index in range(len(op_types)))]
+    nodes = [
+        _node(op_type, [before, "same"] if op_type == "Reshape" else [before], name)
+        for op_type, before, name in zip(op_types, names, names[1:])
+    ]
+    network = snnrepro.load(model_proto(nodes, _named(same=np.array([-1, 2, 3])), "input", (2, 3), names[-1]))
+    x = np.random.RandomState(0).normal(0, 1, (4, 2, 3)).astype(np.float32)
+    assert network.forward(x).tobytes() == x.tobytes()
+    assert network.nodes[-1].name == names[-1]
+
+
+def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_named():
+    nodes = [
+        _node("LRN", ["input"], "a", size=3),
+        _node("Shape", ["a"], "shape"),
+        _node("Gather", ["shape", "first"], "batch", axis=0),  # computed on constants, never at run time
+        _node("Concat", ["batch", "rest"], "sizes", axis=0),
+        _node("Reshape", ["a", "sizes"], "b"),
+        _node("Gather", ["b", "first"], "c", axis=1),
+        _node("Det", ["sizes"], "d"),
+        _node("Erf", ["c"], "y"),
+    ]
+    tensors = _named(first=np.array([0]), rest=np.array([3, 2]))
+    with pytest.raises(snnrepro.ModelError) as refusal:
+        snnrepro.load(model_proto(nodes, tensors, "input", (2, 3), "y"))
+    named = [line.split("'")[1] for line in str(refusal.value).splitlines() if line.startswith("  ")]
+    assert named == ["the LRN", "the Gather", "the Det", "the Erf"]
+
+
+SIZES = _named(
+    rows=np.array([-1, 2]),
+    cells=np.array([-1, 1]),
+    numbers=np.array([-1]),
+    image=np.array([-1, 3, 4, 2]),
+    kept=np.array([0, 2]),
+    flat=np.array([-1, 24]),
+    narrow=np.array([-1, 3, 4, 1]),
+    bias=np.array([1, -2], np.float32),
+    column=np.array([[2], [-1]], np.float32),
+)
+ROWS = {
+    "one product": ([_node("MatMul", ["r", "square"], "b"), _node("Reshape", ["b", "image"], "y")], ["Dense"]),
+    "several layers": (
+        [
+            _node("Gemm", ["r", "square", "bias"], "a"),
+            _node("Relu", ["a"], "b"),
+            _node("MatMul", ["b", "square"], "c"),
+            _node("Add", ["bias", "c"], "d"),
+            _node("Reshape", ["d", "kept"], "e"),
+            _node("Reshape", ["e", "image"], "y"),
+        ],
+        ["Dense", "ReLU", "Dense"],
+    ),
+    "another number of columns": (
+        [_node("MatMul", ["r", "column"], "b"), _node("Reshape", ["b", "narrow"], "y")],
+        ["Dense"],
+    ),
+    "flat behind them": (
+        [_node("MatMul", ["r", "square"], "b"), _node("Reshape", ["b", "flat"], "y")],
+        ["Dense", "Reshape"],
+    ),
+    "other rows than there were": (
+        [_node("Reshape", ["r", "cells"], "b"), _node("Sigmoid", ["b"], "c"), _node("Reshape", ["c", "image"], "y")],
+        ["Reshape", "Sigmoid", "Reshape"],
+    ),
+    "a softmax of every row": (
+        [_node("Softmax", ["r"], "b", axis=1), _node("Reshape", ["b", "image"], "y")],
+        ["Softmax"],
+    ),
+}
+
+
+@pytest.mark.parametrize("batch", ["batch", 7])
+@pytest.mark.parametrize("what", ROWS)
+def test_a_matrix_product_with_every_row_is_one_over_the_last_axis(what, batch):
+    nodes, kinds = ROWS[what]
+    model = model_proto([_node("Reshape", ["input", "rows"], "r"), *nodes], NUMBERS + SIZES, "input", (3, 4, 2), "y")
+    if batch == 7:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 7
+    network = _like_onnxruntime(model, 3, 4, 2)
+    assert [type(node.layer).__name__ for node in network.nodes] == kinds
+
+
+MIXED = {
+    "given as they are": ([_node("Relu", ["r"], "y")], "output 'y': the batch axis must stay first"),
+    "all numbers in the batch": ([_node("Reshape", ["r", "numbers"], "y")], "the Reshape.*batch axis must stay first"),
+    "transposed": ([_node("Transpose", ["r"], "y")], "the Transpose.*only these can follow.*MatMul"),
+    "their number read": ([_node("Shape", ["r"], "y")], "the Shape.*only these can follow"),
+    "added to each other": (
+        [_node("Relu", ["r"], "b"), _node("Add", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
+        "the Add.*only these can follow, with constants",
+    ),
+    "a constant for each": ([_node("Add", ["r", "ones"], "y")], "the Add.*not the same for every image"),
+}
+
+
+@pytest.mark.parametrize("what", MIXED)
+def test_rows_in_the_batch_axis_are_refused_where_they_would_be_taken_for_images(what):
+    nodes, message = MIXED[what]
+    tensors = NUMBERS + SIZES + _named(ones=np.ones((12, 2), np.float32))
+    model = model_proto([_node("Reshape", ["input", "rows"], "r"), *nodes], tensors, "input", (3, 4, 2), "y")
+    with pytest.raises(snnrepro.ModelError, match=message):
+        snnrepro.load(model)
+
+
 def test_a_second_handler_for_an_operator_is_refused():
     with pytest.raises(ValueError, match="Relu"):
         operators.handles("Relu")(lambda x: x)

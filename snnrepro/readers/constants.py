@@ -54,8 +54,7 @@ def evaluate_constant(
     """
     if proto.op_type == "Constant":
         return {proto.output[0]: _constant(attributes)}
-    if proto.op_type not in KNOWN:
-        raise ModelError(f"on constants, only these operators are computed: {', '.join(sorted(KNOWN))}")
+    check_known(proto)
     present = [array for array in inputs if array is not None]
     if any(array.dtype.kind not in "fiub" for array in present):
         raise ModelError("only constants of numbers and truth values are computed")
@@ -67,6 +66,12 @@ def evaluate_constant(
     if proto.op_type in ("Div", "Mod"):
         _check_division(*present)
     return _run(proto, inputs, opset)
+
+
+def check_known(proto: onnx.NodeProto) -> None:
+    """Refuse a node that cannot be computed on constants."""
+    if proto.op_type != "Constant" and proto.op_type not in KNOWN:
+        raise ModelError(f"on constants, only these operators are computed: {', '.join(sorted(KNOWN))}")
 
 
 def _run(proto: onnx.NodeProto, inputs: Sequence[AnyArray | None], opset: int) -> dict[str, AnyArray]:

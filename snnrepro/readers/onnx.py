@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import reprlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
@@ -17,10 +17,11 @@ from snnrepro.errors import ModelError, UnsupportedError, one_line
 from snnrepro.network.fold import fold_affines
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Select
-from snnrepro.readers.constants import LARGEST_COMPUTED, evaluate_constant
+from snnrepro.network.layers import Reshape, Select
+from snnrepro.readers.constants import LARGEST_COMPUTED, check_known, evaluate_constant
+from snnrepro.readers.fuse import fuse_activations, fuse_transposed_affines
 from snnrepro.readers.onnx_file import Tensors, parse
-from snnrepro.readers.operators import HANDLERS, Call, Variable
+from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -90,8 +91,8 @@ class _Reading:
     ----------
     values : dict
         Every value by name: a constant, a Variable, or None for an input that is left out (the empty name).
-    used : frozenset of str
-        The names that a node or the graph's output reads.
+    readers : dict
+        For every name the types of the operators that read it; the empty type for the graph's output.
     opset, batch : int
         As `Call` has them.
     tensors : Tensors
@@ -105,7 +106,7 @@ class _Reading:
     """
 
     values: dict[str, Value]
-    used: frozenset[str]
+    readers: dict[str, set[str]]
     opset: int
     batch: int
     tensors: Tensors
@@ -124,7 +125,7 @@ def _read(
     values.update({"": None, source.name: source})
     reading = _Reading(
         values,
-        frozenset(name for proto in graph.node for name in proto.input) | {value.name for value in graph.output},
+        _readers(graph),
         _opset(model),
         batch,
         tensors,
@@ -146,6 +147,14 @@ def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
         found[tensor.name] = tensors.read(tensor)
     return found
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, set[str]]:
+    readers: dict[str, set[str]] = {value.name: {""} for value in graph.output}
+    for proto in graph.node:
+        for name in proto.input:
+            readers.setdefault(name, set()).add(proto.op_type)
+    return readers
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -184,9 +193,11 @@ def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
     nodes: list[Node] = []
     problems: list[str] = []
     later = {name: index for index, proto in enumerate(graph.node) for name in proto.output}
-    failed: set[str] = set()
+    failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
     for index, proto in enumerate(graph.node):
         place = f"{proto.op_type} {proto.name or f'#{index}'!r}"
+        computed = any(failed.get(name, isinstance(reading.values.get(name), Variable)) for name in proto.input)
+        outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
         try:
             missing = [name for name in proto.input if name not in reading.values and name not in failed]
             if missing:
@@ -196,15 +207,16 @@ def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
             twice = [name for name in proto.output if name and (name in reading.values or name in failed)]
             if twice:
                 raise ModelError(f"its outputs {twice} are assigned twice")
-            if failed.intersection(proto.input):  # it reads a node that is in the list of problems already
-                _check_supported(proto, reading, computed=True)
-                failed.update(proto.output)
+            if not failed.keys().isdisjoint(proto.input):  # it reads a node that is in the list of problems already
+                _check_supported(proto, reading, computed)
+                if not computed:
+                    check_known(proto)
+                failed.update(outputs)
                 continue
             nodes += _checked_node(proto, reading)
         except ModelError as error:
             problems.append(f"{place}: {error}")
-            failed.update(proto.output)
-        failed.discard("")
+            failed.update(outputs)
     if problems:
         hint = f"supported are {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
         raise UnsupportedError(problems, hint)
@@ -250,7 +262,7 @@ def _check_layer(node: Node) -> int:
 def _check_supported(proto: onnx.NodeProto, reading: _Reading, computed: bool) -> None:
     if proto.domain not in ("", "ai.onnx") or (proto.domain, proto.op_type) in reading.functions:
         raise ModelError(f"{_UNSUPPORTED} (it is of the domain {proto.domain!r} or a function of the model's own)")
-    if proto.op_type != "Constant" and computed and proto.op_type not in HANDLERS:
+    if computed and proto.op_type not in HANDLERS:
         raise ModelError(_UNSUPPORTED)
 
 
@@ -268,21 +280,33 @@ def _read_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
         reading.room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
         reading.values.update(results)
         return []
+    _check_rows(proto, inputs)
     handler = HANDLERS[proto.op_type]
     _check_signature(handler, len(inputs), attributes)
-    only_first = not reading.used.intersection(outputs[1:])
-    call = Call(outputs[0], reading.opset, reading.batch, len(outputs), only_first)
+    only_first = not any(name in reading.readers for name in outputs[1:])
+    read_by = frozenset(reading.readers.get(outputs[0], ()))
+    call = Call(outputs[0], reading.opset, reading.batch, len(outputs), only_first, read_by)
     result = handler(call, *inputs, **attributes)
     renamed: dict[str, str] = {}
     for name, value in zip(outputs, result if isinstance(result, list) else [result]):
         if isinstance(value, Variable) and any(node.name == value.name for node in call.nodes):
             renamed[value.name] = name
-            value = Variable(name, value.shape)
+            value = replace(value, name=name)
         reading.values[name] = value
     return [
         Node(renamed.get(node.name, node.name), tuple(renamed.get(name, name) for name in node.inputs), node.layer)
         for node in call.nodes
     ]
+
+
+def _check_rows(proto: onnx.NodeProto, inputs: list[Value]) -> None:
+    """Refuse an operator that does not compute every row by itself, where the batch axis holds rows."""
+    variables = [value for value in inputs if isinstance(value, Variable)]
+    if any(value.rows for value in variables) and (proto.op_type not in ROW_WISE or len(variables) > 1):
+        raise ModelError(
+            f"the batch axis must stay first: a Reshape has put other axes into it, and until one puts them back only "
+            f"these can follow, with constants: {', '.join(sorted(ROW_WISE))}"
+        )
 
 
 def _check_signature(handler: Any, n_inputs: int, attributes: Mapping[str, Any]) -> None:
@@ -340,17 +364,23 @@ def _network(
     sources: dict[str, str],
 ) -> Network:
     output = values.get(names[0]) if len(names) == 1 else None
-    if not isinstance(output, Variable) or output is source:
+    if not isinstance(output, Variable) or names[0] == source.name:
         raise ModelError(
             f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
         )
+    if output.rows:
+        raise ModelError(f"output {names[0]!r}: the batch axis must stay first, a Reshape has put other axes into it")
+    if output.name == source.name:  # nothing but Identity, Dropout and the like: the input is the output
+        nodes.append(Node(names[0], (source.name,), Reshape(source.shape)))
+        output = replace(output, name=names[0])
     values.clear()  # the layers have what they need of the constants
     kept = _leading_to(output.name, nodes)
     del nodes[:]
     shapes = dict(Network(source.name, source.shape, tuple(kept), {}).shapes)
     before = {id(node.layer) for node in kept}
     with np.errstate(all="ignore"):
-        folded = fold_affines(kept, shapes)
+        folded = fold_affines(fuse_transposed_affines(kept, shapes), shapes)
+        folded = fuse_activations(folded, shapes)
     for node in folded:
         for field in fields(node.layer) if id(node.layer) not in before else ():
             value = getattr(node.layer, field.name)

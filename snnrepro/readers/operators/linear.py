@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
 
-@handles("MatMul")
+@handles("MatMul", row_wise=True)
 def _matmul(call: Call, a: Any, b: Any) -> Any:
     x, matrix = variable(a, "the left factor"), weights(b, "the right factor")
     if matrix.ndim == 1:  # a vector: the last axis goes
@@ -27,7 +27,7 @@ def _matmul(call: Call, a: Any, b: Any) -> Any:
     return call.add(Dense(matrix, np.zeros(matrix.shape[1], np.float32)), x)
 
 
-@handles("Gemm")
+@handles("Gemm", row_wise=True)
 def _gemm(
     call: Call,
     a: Any,

@@ -16,6 +16,7 @@ import numpy as np
 from snnrepro.errors import ModelError
 from snnrepro.network.geometry import output_shape
 from snnrepro.network.graph import Node
+from snnrepro.network.layers import ReLU, Reshape, Select, Transpose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -24,15 +25,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variable:
-    """A value computed at run time: its name, and its shape without the batch axis."""
+    """A value computed at run time.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    shape : tuple of int
+        Its shape without the batch axis.
+    rows : int
+        How many axes of `shape`, the first ones, the model holds in the batch axis: a Reshape to (batch * time,
+        features) before the product of a matrix with every row, as Keras writes it.
+    rectified : bool
+        Whether it is known to be nowhere below 0.
+    bound : float or None
+        The value meant is the smaller of this and that number; only a Max with 0 may read it.
+    """
 
     name: str
     shape: tuple[int, ...]
+    rows: int = 0
+    rectified: bool = False
+    bound: float | None = None
 
     @property
     def rank(self) -> int:
         """Number of axes in ONNX's count, with the batch axis."""
-        return len(self.shape) + 1
+        return len(self.shape) - self.rows + 1
 
 
 @dataclass
@@ -52,6 +71,8 @@ class Call:
         How many outputs the node has.
     only_first : bool
         Whether nothing reads another output than the first.
+    read_by : frozenset of str
+        The types of the operators that read the first output; the empty one for the graph's own output.
     nodes : list of Node
         The layers added so far.
     """
@@ -61,6 +82,7 @@ class Call:
     batch: int
     n_outputs: int = 1
     only_first: bool = True
+    read_by: frozenset[str] = frozenset()
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, layer: Layer, *inputs: Variable) -> Variable:
@@ -72,21 +94,36 @@ class Call:
         name = f"{self.output}#{len(self.nodes)}"
         shape = output_shape(self.output, layer, [value.shape for value in inputs])
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
-        return Variable(name, shape)
+        moves = isinstance(layer, (Reshape, Transpose, Select))  # it gives only numbers that it reads
+        rectified = isinstance(layer, ReLU) or (moves and inputs[0].rectified)
+        return Variable(name, shape, inputs[0].rows, rectified)
 
 
 Handler = Callable[..., Any]
 
 HANDLERS: dict[str, Handler] = {}
 
+ROW_WISE: set[str] = set()
+"""The operators that compute every row by itself: their one variable may have axes in the batch axis (`rows`)."""
 
-def handles(op_type: str) -> Callable[[Handler], Handler]:
-    """Register a handler for an operator type; a second one for the same type is an error."""
+
+def handles(op_type: str, row_wise: bool = False) -> Callable[[Handler], Handler]:
+    """Register a handler for an operator type; a second one for the same type is an error.
+
+    Parameters
+    ----------
+    op_type : str
+        ONNX's name of the operator.
+    row_wise : bool
+        Whether its handler reads a variable whose batch axis holds other axes too.
+    """
 
     def register(handler: Handler) -> Handler:
         if op_type in HANDLERS:
             raise ValueError(f"ONNX operator {op_type}: a handler is registered already")
         HANDLERS[op_type] = handler
+        if row_wise:
+            ROW_WISE.add(op_type)
         return handler
 
     return register

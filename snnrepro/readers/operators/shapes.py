@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import LARGEST, spatial_pads
+from snnrepro.network.geometry import LARGEST, Shape, spatial_pads
 from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
 from snnrepro.readers.operators.registry import (
     Call,
@@ -41,20 +42,31 @@ def _flatten(call: Call, x: Any, *, axis: int = 1) -> Any:
     return call.add(Reshape((math.prod(x.shape),)), x)
 
 
-@handles("Reshape")
+@handles("Reshape", row_wise=True)
 def _reshape(call: Call, x: Any, shape_input: Any = None, *, shape: Any = None, allowzero: int = 0) -> Any:
     x = variable(x)
     sizes = integers(shape if shape_input is None else shape_input, "the shape")
-    full = (call.batch, *x.shape)
+    full = (call.batch * math.prod(x.shape[: x.rows]), *x.shape[x.rows :])
+    total = call.batch * math.prod(x.shape)
     if not allowzero:
         sizes = [full[axis] if size == 0 and axis < len(full) else size for axis, size in enumerate(sizes)]
-    n, rest = math.prod(x.shape), sizes[1:]
-    if sizes and sizes[0] == call.batch and rest.count(-1) <= 1:
-        known = math.prod(size for size in rest if size != -1)
-        rest = [n // known if size == -1 and known else size for size in rest]
-    if not sizes or sizes[0] not in (-1, call.batch) or -1 in rest or math.prod(rest) != n:
+    if sizes.count(-1) == 1:
+        known = math.prod(size for size in sizes if size != -1)
+        sizes = [total // known if size == -1 and known else size for size in sizes]
+    # The first axis is the batch, or holds it and `rows` of the value for every image.
+    rows, rest = (sizes[0] // call.batch, tuple(sizes[1:])) if sizes else (0, ())
+    fits = min(sizes, default=0) >= 1 and math.prod(sizes) == total and sizes[0] % call.batch == 0
+    if not fits or (rows > 1 and not rest):
         raise ModelError(f"the batch axis must stay first: (batch, {', '.join(map(str, x.shape))}) to {sizes}")
-    return call.add(Reshape(tuple(rest)), x)
+    if rows == 1:
+        return replace(_reshaped(call, x, rest), rows=0)
+    if x.shape[-len(rest) :] == rest:
+        return replace(x, rows=len(x.shape) - len(rest))
+    return replace(_reshaped(call, x, (rows, *rest)), rows=1)
+
+
+def _reshaped(call: Call, x: Variable, shape: Shape) -> Variable:
+    return x if shape == x.shape else call.add(Reshape(shape), x)
 
 
 @handles("Squeeze")
