@@ -238,6 +238,17 @@ def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_name
     assert named == ["the LRN", "the Gather", "the Det", "the Erf"]
 
 
+def test_behind_a_value_that_nothing_gives_no_node_is_named():
+    nodes = [
+        _node("Neg", ["nowhere"], "a"),
+        _node("BatchNormalization", ["a", "five", "five", "five", "five"], "b"),
+        _node("Dropout", ["b"], "y"),
+    ]
+    with pytest.raises(snnrepro.ModelError) as refusal:
+        snnrepro.load(model_proto(nodes, NUMBERS, "input", (2,), "y"))
+    assert [line.split("'")[1] for line in str(refusal.value).splitlines()[1:]] == ["the Neg"]
+
+
 SIZES = _named(
     rows=np.array([-1, 2]),
     cells=np.array([-1, 1]),

@@ -133,26 +133,11 @@ def _whole(array: AnyArray) -> list[int]:
     return [int(number) for number in array.reshape(-1)]
 
 
-def _declared(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    shape = _whole(inputs[0])
+def _shape(array: AnyArray) -> tuple[int, ...]:
+    shape = tuple(_whole(array))
     if any(size < 0 for size in shape):
-        raise ModelError(f"its declared shape {shape} is none")
-    return math.prod(shape)
-
-
-def _broadcast(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    return math.prod(broadcast(*(array.shape for array in inputs)))
-
-
-def _expanded(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    shape = _whole(inputs[1])
-    if any(size < 0 for size in shape):
-        raise ModelError(f"its declared shape {shape} is none")
-    return math.prod(broadcast(inputs[0].shape, tuple(shape)))
-
-
-def _tiled(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    return inputs[0].size * math.prod(abs(times) for times in _whole(inputs[1]))
+        raise ModelError(f"its declared shape {list(shape)} is none")
+    return shape
 
 
 def _padded(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
@@ -173,40 +158,27 @@ def _gathered(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
     return int(indices.size * (data.size // max(1, data.shape[attributes.get("axis", 0)])))
 
 
-def _multiplied(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    return int(inputs[0].size * inputs[1].size)
-
-
-def _all_of_them(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    return sum(array.size for array in inputs)
-
-
-def _with_rank(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
-    return inputs[0].size * max(1, inputs[0].ndim)
-
-
 _ELEMENTWISE = (
     "Abs Add And Cast Ceil Clip Div Equal Exp Floor Greater GreaterOrEqual Identity LeakyRelu Less LessOrEqual Log "
     "Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sqrt Sub Sum Tanh Where Xor"
 )
 _NO_LARGER = (
-    "DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
+    "Concat DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
     "Transpose Unsqueeze"
 )
 
 KNOWN: dict[str, Callable[[Arrays, Mapping[str, Any]], int]] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), _broadcast),
-    **dict.fromkeys([*_NO_LARGER.split(), "Concat"], _all_of_them),
-    "ConstantOfShape": _declared,
-    "Expand": _expanded,
+    **dict.fromkeys(_ELEMENTWISE.split(), lambda inputs, _: math.prod(broadcast(*(array.shape for array in inputs)))),
+    **dict.fromkeys(_NO_LARGER.split(), lambda inputs, _: sum(array.size for array in inputs)),
+    **dict.fromkeys(("Gemm", "MatMul"), lambda inputs, _: int(inputs[0].size * inputs[1].size)),
+    "ConstantOfShape": lambda inputs, _: math.prod(_shape(inputs[0])),
+    "Expand": lambda inputs, _: math.prod(broadcast(inputs[0].shape, _shape(inputs[1]))),
     "Gather": _gathered,
-    "Gemm": _multiplied,
-    "MatMul": _multiplied,
-    "NonZero": _with_rank,
+    "NonZero": lambda inputs, _: inputs[0].size * max(1, inputs[0].ndim),
     "Pad": _padded,
     "Range": _range,
-    "Shape": lambda inputs, attributes: inputs[0].ndim,
-    "Size": lambda inputs, attributes: 1,
-    "Tile": _tiled,
+    "Shape": lambda inputs, _: inputs[0].ndim,
+    "Size": lambda inputs, _: 1,
+    "Tile": lambda inputs, _: inputs[0].size * math.prod(map(abs, _whole(inputs[1]))),
 }
 """The operators that are computed on constants: name -> a bound of how many numbers the result has."""

@@ -25,6 +25,7 @@ from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
+    from snnrepro.network.geometry import Shape
 
     Value = Union[AnyArray, Variable, None]
 
@@ -114,6 +115,10 @@ class _Reading:
     room: int
     layer_room: int
 
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is there and not computed at run time; the empty name is."""
+        return name in self.values and not isinstance(self.values[name], Variable)
+
 
 def _read(
     model: onnx.ModelProto, tensors: Tensors, sources: dict[str, str], values: dict[str, Value] | None = None
@@ -196,7 +201,8 @@ def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
     failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
     for index, proto in enumerate(graph.node):
         place = f"{proto.op_type} {proto.name or f'#{index}'!r}"
-        computed = any(failed.get(name, isinstance(reading.values.get(name), Variable)) for name in proto.input)
+        # What nothing gives would be computed at run time too, for all that is known.
+        computed = any(failed.get(name, not reading.is_constant(name)) for name in proto.input)
         outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
         try:
             missing = [name for name in proto.input if name not in reading.values and name not in failed]
@@ -268,7 +274,7 @@ def _check_supported(proto: onnx.NodeProto, reading: _Reading, computed: bool) -
 
 def _read_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
     inputs = [reading.values[name] for name in proto.input]
-    computed = any(isinstance(value, Variable) for value in inputs)
+    computed = not all(map(reading.is_constant, proto.input))
     _check_supported(proto, reading, computed)
     outputs = [name for name in proto.output if name]
     if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
@@ -370,23 +376,27 @@ def _network(
         )
     if output.rows:
         raise ModelError(f"output {names[0]!r}: the batch axis must stay first, a Reshape has put other axes into it")
-    if output.name == source.name:  # nothing but Identity, Dropout and the like: the input is the output
-        nodes.append(Node(names[0], (source.name,), Reshape(source.shape)))
-        output = replace(output, name=names[0])
     values.clear()  # the layers have what they need of the constants
-    kept = _leading_to(output.name, nodes)
+    if output.name == source.name:  # nothing but Identity, Dropout and the like
+        kept = [Node(names[0], (source.name,), Reshape(source.shape))]
+    else:
+        kept = _leading_to(output.name, nodes)
     del nodes[:]
     shapes = dict(Network(source.name, source.shape, tuple(kept), {}).shapes)
-    before = {id(node.layer) for node in kept}
+    return Network(source.name, source.shape, tuple(_folded(kept, shapes)), sources)
+
+
+def _folded(nodes: list[Node], shapes: dict[str, Shape]) -> list[Node]:
+    """Return the same network in fewer layers, none of whose numbers has become too large."""
+    before = {id(node.layer) for node in nodes}
     with np.errstate(all="ignore"):
-        folded = fold_affines(fuse_transposed_affines(kept, shapes), shapes)
-        folded = fuse_activations(folded, shapes)
+        folded = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
     for node in folded:
         for field in fields(node.layer) if id(node.layer) not in before else ():
             value = getattr(node.layer, field.name)
             if isinstance(value, np.ndarray) and not np.isfinite(value).all():
                 raise ModelError(f"node {node.name!r}: with its factors, its {field.name} exceed float32")
-    return Network(source.name, source.shape, tuple(folded), sources)
+    return folded
 
 
 def _leading_to(output: str, nodes: Iterable[Node]) -> list[Node]:
