@@ -88,6 +88,26 @@ def test_a_constant_node_is_a_weight_like_any_other():
     np.testing.assert_array_equal(network.nodes[0].layer.weights, WEIGHTS)
 
 
+def test_layers_that_share_a_weight_share_its_memory():
+    nodes = [_node("MatMul", ["input", "w"], "a"), _node("Relu", ["a"], "b"), _node("MatMul", ["b", "w"], "y")]
+    network = snnrepro.load(model_proto(nodes, [_tensor("w", np.eye(2, dtype=np.float32))], "input", (2,), "y"))
+    assert np.shares_memory(network.nodes[0].layer.weights, network.nodes[2].layer.weights)
+
+
+def test_a_weight_that_is_one_number_everywhere_is_written_once():
+    import tracemalloc
+
+    nodes = [_node("ConstantOfShape", ["shape"], "w"), _node("Gemm", ["input", "w"], "y", transB=1)]
+    model = model_proto(nodes, [_tensor("shape", np.array([2000, 1000]))], "input", (1000,), "y")
+    tracemalloc.start()
+    try:
+        weights = snnrepro.load(model).nodes[0].layer.weights
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert weights.nbytes <= peak < 1.5 * weights.nbytes
+
+
 def test_a_bias_that_two_layers_share_is_folded_into_both():
     square = np.array([[1, 2], [3, 4]], np.float32)
     nodes = [
