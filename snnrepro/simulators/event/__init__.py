@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import get_num_threads
 
-from snnrepro.simulators.event.block import run_block
+from snnrepro.simulators.event.block import Block
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.simulators.event.readout import readout_weights
 from snnrepro.simulators.run import Progress, Run
@@ -24,13 +26,14 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
     """Simulate `x` in blocks of images; parameters and result as `snnrepro.simulators.run.simulate`."""
     network, plan = spiking.network, make_plan(spiking)
     readout = readout_weights(spiking, steps)
-    per_image = steps[-1] * sum(math.prod(network.shapes[node.name]) for node in plan.moving)
+    per_image = steps[-1] * sum(math.prod(network.shapes[name]) for name in plan.actions)
     size = max(1, min(1024, _NUMBERS // max(per_image, 1)))
+    blocks = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
     results = []
-    for start in range(0, max(len(x), 1), size):
-        block = x[start : start + size]
-        results.append(run_block(spiking, plan, readout, block))
-        progress(len(block) / max(len(x), 1))
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        for block, result in zip(blocks, pool.map(lambda one: Block(spiking, plan, readout, one).result(), blocks)):
+            results.append(result)
+            progress(len(block) / max(len(x), 1))
     return Run(
         steps=steps,
         scores_by_step=np.concatenate([result.scores for result in results]),

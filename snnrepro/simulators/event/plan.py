@@ -1,14 +1,19 @@
-"""What of a spiking network has to be known in every step, what once for an image, and what at the kept steps only."""
+"""What is computed how: once for an image, in every step, or at the kept steps only; on spikes or on numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 import numpy as np
 
 from snnrepro.network.forward import compute
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, ReLU
+from snnrepro.simulators.event.actions import Compute, FireOnEvents, FireOnNumbers, FirePlainly, Maximum, Sums
+from snnrepro.simulators.event.layout import layout_of
+from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all
+from snnrepro.simulators.event.neurons import Neurons, is_compiled, neurons_of
+from snnrepro.simulators.event.views import view
 from snnrepro.simulators.plain import fan_outs
 from snnrepro.spiking.prepare import is_maximum
 
@@ -16,44 +21,41 @@ if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.network.graph import Node
     from snnrepro.network.layers import Layer
+    from snnrepro.simulators.event.actions import Action
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The work on a spiking network, sorted by how often it has to be done.
+    """The work on a spiking network.
 
     Attributes
     ----------
-    static : tuple of Node
-        Depend on the image alone: computed once for each.
-    moving : tuple of Node
-        Computed in every step: what populations and maxima read, and what linear layers read, whose operations count.
+    actions : dict of str to Action
+        How every value that is needed is computed, in order.
+    static : frozenset of str
+        The values that depend on the image alone.
     region : tuple of Node
-        The linear nodes from the last spikes to the readout: computed once for each kept step, from weighted sums.
+        The linear nodes from the last spikes to the readout, without their constants: computed once for each kept
+        step, from weighted sums.
     frontier : tuple of str
         What the region reads: populations, maxima and static values.
     constant : numpy.ndarray
-        What the region gives where all it reads is 0: its biases; ``(1, *shape of the readout)``.
+        What the constants of the region give, ``(1, *shape of the readout)``.
     fans : dict of str to numpy.ndarray
-        For every value that linear layers read, the weights each of its numbers meets, int64, of its shape.
+        How many weights each number of a value meets, int64, of its shape.
     """
 
-    static: tuple[Node, ...]
-    moving: tuple[Node, ...]
+    actions: Mapping[str, Action]
+    static: frozenset[str]
     region: tuple[Node, ...]
     frontier: tuple[str, ...]
     constant: FloatArray
-    fans: dict[str, IntArray]
-
-    @property
-    def moving_names(self) -> frozenset[str]:
-        """The names of `moving`."""
-        return frozenset(node.name for node in self.moving)
+    fans: Mapping[str, IntArray]
 
 
 def make_plan(spiking: SpikingNetwork) -> Plan:
-    """Sort the nodes of `spiking` by how often they have to be computed."""
+    """Choose how to compute every value of `spiking`."""
     network = spiking.network
     behind = set() if spiking.tail is None else {node.name for node in spiking.tail.nodes}
     nodes = [node for node in network.nodes if node.name not in behind]
@@ -64,12 +66,12 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
     region = _linear_before(spiking.readout, nodes, changing)
     inside = {node.name for node in region}
     frontier = {name for node in region for name in node.inputs if name not in inside} or {spiking.readout}
-    fans = fan_outs(spiking)
-    needed = _closure({*frontier, *spiking.populations, *fans}, nodes)
     zeros = {name: np.zeros((1, *network.shapes[name]), np.float32) for name in frontier}
+    builder = _Builder(spiking, nodes)
+    fans = builder.fans()
     return Plan(
-        static=tuple(node for node in nodes if node.name not in changing),
-        moving=tuple(node for node in nodes if node.name in changing & needed),
+        actions=builder.actions({*frontier, *spiking.populations, *fans}),
+        static=frozenset({network.input_name, *(node.name for node in nodes)} - changing),
         region=tuple(replace(node, layer=without_constant(node.layer)) for node in region),
         frontier=tuple(sorted(frontier)),
         constant=evaluate_nodes(region, zeros)[spiking.readout],
@@ -77,12 +79,12 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
     )
 
 
-def evaluate_nodes(nodes: Iterable[Node], values: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Return `values` and those of `nodes`, computed from them in order."""
-    values = dict(values)
+    every = dict(values)
     for node in nodes:
-        values[node.name] = compute(node.layer, *(values[name] for name in node.inputs))
-    return values
+        every[node.name] = compute(node.layer, *(every[name] for name in node.inputs))
+    return every
 
 
 def without_constant(layer: Layer) -> Layer:
@@ -97,7 +99,7 @@ def without_constant(layer: Layer) -> Layer:
 def _linear_before(readout: str, nodes: list[Node], changing: set[str]) -> list[Node]:
     """Return the nodes between the readout and the last spikes, maxima or static values, in order."""
     found: list[Node] = []
-    wanted: set[Any] = {readout}
+    wanted = {readout}
     for node in reversed(nodes):
         if node.name in wanted & changing and not isinstance(node.layer, ReLU) and not is_maximum(node):
             found.append(node)
@@ -105,10 +107,94 @@ def _linear_before(readout: str, nodes: list[Node], changing: set[str]) -> list[
     return found[::-1]
 
 
-def _closure(names: set[str], nodes: list[Node]) -> set[str]:
-    """Return `names` and all they depend on."""
-    needed = set(names)
-    for node in reversed(nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return needed
+class _Builder:
+    """Chooses the action of each value; populations are settled in order, for their readers need their layouts."""
+
+    def __init__(self, spiking: SpikingNetwork, nodes: list[Node]) -> None:
+        self._spiking, self._nodes = spiking, nodes
+        self._shapes = spiking.network.shapes
+        self._by_name = {node.name: node for node in nodes}
+        compiled = spiking.populations if spiking.synapse is None else {}
+        self._compiled = {name for name, population in compiled.items() if is_compiled(population)}
+        self._readers: dict[str, list[Node]] = {}
+        for node in nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
+        self._neurons: dict[str, Neurons] = {}
+
+    def fans(self) -> dict[str, IntArray]:
+        """Return how many weights each number meets, counted at the spikes where what is read are spikes."""
+        fans: dict[str, IntArray] = {}
+        for name, fan in fan_outs(self._spiking).items():
+            seen = view(name, self._by_name, self._compiled, self._shapes)
+            if seen is not None:
+                name, places = seen
+                met = np.zeros(self._shapes[name], np.int64)
+                np.add.at(met.reshape(-1), places[places >= 0], fan[places >= 0])
+                fan = met
+            fans[name] = fans[name] + fan if name in fans else fan
+        return fans
+
+    def actions(self, wanted: set[str]) -> dict[str, Action]:
+        """Return the actions of what is wanted and of what they read."""
+        every = {node.name: self._action(node) for node in self._nodes}
+        needed = set(wanted)
+        for name, action in reversed(list(every.items())):
+            if name in needed:
+                needed.update(action.reads)
+        return {name: action for name, action in every.items() if name in needed}
+
+    def _action(self, node: Node) -> Action:
+        if isinstance(node.layer, ReLU):
+            return self._fire(node)
+        if is_maximum(node):
+            moving = any(isinstance(before.layer, ReLU) for before in self._before(node))
+            return Maximum(node, self._spiking.growth) if moving else Compute(node)
+        return Sums(*self._linear(node)) if is_linear(node) else Compute(node)
+
+    def _before(self, node: Node) -> list[Node]:
+        """Return all nodes that a node depends on."""
+        found: list[Node] = []
+        wanted = set(node.inputs)
+        for before in reversed(self._nodes):
+            if before.name in wanted:
+                found.append(before)
+                wanted.update(before.inputs)
+        return found
+
+    def _fire(self, node: Node) -> Action:
+        source = node.inputs[0]
+        population = self._spiking.populations[node.name]
+        if node.name not in self._compiled:
+            return FirePlainly(self._spiking, node.name, source)
+        before = self._by_name.get(source)
+        layout = layout_of(self._shapes[node.name], self._axis(node, before))
+        moving = before is not None and any(isinstance(one.layer, ReLU) for one in self._before(before))
+        if before is None or not is_linear(before) or not moving or layout.shape != self._shapes[node.name]:
+            self._neurons[node.name] = neurons = neurons_of(population, self._spiking.dt, layout, np.float32(0))
+            return FireOnNumbers(source, neurons)
+        layer, read = self._linear(before)
+        self._neurons[node.name] = neurons = neurons_of(population, self._spiking.dt, layer.target, layer.bias)
+        return FireOnEvents(layer, read, neurons)
+
+    def _axis(self, node: Node, before: Node | None) -> int:
+        """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""
+        for one in [before, *self._readers.get(node.name, [])]:
+            if one is not None and is_linear(one):
+                return channel_axis(one)
+        return 0
+
+    def _linear(self, node: Node) -> tuple[Linear, str]:
+        """Return a linear layer on events and the name of the value whose events it reads."""
+        source = node.inputs[0]
+        shape, after = self._shapes[source], self._shapes[node.name]
+        seen = view(source, self._by_name, self._compiled, self._shapes)
+        if seen is not None:
+            name, places = seen
+            neurons = self._neurons[name]
+            if isinstance(node.layer, Dense) and len(shape) == 1:
+                return linear_of_all(node, after, neurons, places), name
+            same_order: Any = np.array_equal(places.reshape(-1), np.arange(places.size))
+            if same_order and neurons.layout == layout_of(shape, channel_axis(node)) and neurons.is_uniform:
+                return linear(node, shape, after, neurons), name
+        return linear(node, shape, after), source

@@ -1,0 +1,177 @@
+"""How each value is computed for a block of images, over all its steps at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnrepro.network.forward import compute
+from snnrepro.simulators.event import kernels
+from snnrepro.simulators.event.neurons import Neurons, Spikes, is_compiled, neurons_of
+from snnrepro.simulators.plain import population_state
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import FloatArray
+    from snnrepro.network.graph import Node
+    from snnrepro.simulators.event.block import Block
+    from snnrepro.simulators.event.linear import Linear
+    from snnrepro.spiking.spiking_network import SpikingNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """A layer without neurons, evaluated on all frames."""
+
+    node: Node
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return self.node.inputs
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the value, ``(n_images, n_steps or 1, *shape)``."""
+        read = [block.numbers(name) for name in self.reads]
+        n, n_steps = len(read[0]), max(one.shape[1] for one in read)
+        frames = [np.broadcast_to(one, (n, n_steps, *one.shape[2:])).reshape(-1, *one.shape[2:]) for one in read]
+        value = compute(self.node.layer, *frames)
+        return value.reshape(n, n_steps, *value.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum:
+    """A maximum: what that of the inputs so far gains in each step."""
+
+    node: Node
+    growth: float
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return self.node.inputs
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the gains, ``(n_images, n_steps, *shape)``, by the same recursion as the plain simulator's."""
+        x, growth = block.numbers(self.reads[0]), np.float32(self.growth)
+        total, largest = np.zeros_like(x[:, 0]), np.zeros((), np.float32)
+        gains = []
+        for step in range(x.shape[1]):
+            total = growth * total + x[:, step]
+            now = compute(self.node.layer, total)
+            gains.append(now - growth * largest)
+            largest = now
+        return np.stack(gains, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """A linear layer on events."""
+
+    linear: Linear
+    source: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return (self.source,)
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the value, ``(n_images, n_steps or 1, *shape)``."""
+        events, n_steps = block.events(self.source, self.linear.source)
+        return self.linear.sums(events, block.n, n_steps)
+
+
+@dataclass(frozen=True, eq=False)
+class FireOnEvents:
+    """Neurons behind a linear layer on events, in one loop."""
+
+    linear: Linear
+    source: str
+    neurons: Neurons
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return (self.source,)
+
+    def run(self, block: Block) -> Spikes:
+        """Return the spikes."""
+        events, n_steps = block.events(self.source, self.linear.source)
+        return Spikes(self.neurons, *self.linear.fire(events, block.n, n_steps, self.neurons))
+
+
+@dataclass(frozen=True, eq=False)
+class FireOnNumbers:
+    """Neurons whose input currents are given, for each step or once."""
+
+    source: str
+    neurons: Neurons
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return (self.source,)
+
+    def run(self, block: Block) -> Spikes:
+        """Return the spikes."""
+        layout, n_steps = self.neurons.layout, block.n_steps
+        z = layout.inwards(block.numbers(self.source))
+        masks = np.empty((block.n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
+        counts = np.empty(block.n, np.int64)
+        sizes = (block.n, n_steps, layout.n_places, layout.channels)
+        moving = z.shape[1] == n_steps > 1
+        kernels.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, masks.reshape(-1), counts)
+        return Spikes(self.neurons, masks, counts)
+
+
+@dataclass(frozen=True, eq=False)
+class FirePlainly:
+    """Neurons that have no compiled loop, or whose spikes go through a synapse: as the plain simulator does it."""
+
+    spiking: SpikingNetwork
+    name: str
+    source: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return (self.source,)
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the output in every step, ``(n_images, n_steps, *shape)``, and leave the counts with the block."""
+        z = block.numbers(self.source)
+        population, dt = self.spiking.populations[self.name], self.spiking.dt
+        state = population_state(population, dt, (block.n, *z.shape[2:]))
+        output = np.empty((block.n, block.n_steps, *z.shape[2:]), np.float32)
+        for step in range(block.n_steps):
+            output[:, step] = state.step(z[:, step if z.shape[1] > 1 else 0])
+        spikes = np.rint(output / population.amplitude).reshape(block.n, -1)
+        block.counts[self.name] = spikes.sum(axis=1, dtype=np.float64).astype(np.int64)
+        if self.spiking.synapse is None:
+            return output
+        # Nengo's lowpass has a step of delay: what it gives in a step depends on earlier steps alone.
+        decay = np.float32(math.exp(-dt / self.spiking.synapse))
+        given = np.zeros_like(output)
+        for step in range(1, block.n_steps):
+            given[:, step] = decay * given[:, step - 1] + (1 - decay) * output[:, step - 1]
+        return given
+
+
+Action = Any
+"""One of the above: ``reads``, the names of the values it needs, and ``run(block)``, which returns its own."""
+
+__all__ = [
+    "Action",
+    "Compute",
+    "FireOnEvents",
+    "FireOnNumbers",
+    "FirePlainly",
+    "Maximum",
+    "Neurons",
+    "Sums",
+    "is_compiled",
+    "neurons_of",
+]

@@ -1,0 +1,107 @@
+"""Which input places each output place of a linear layer sees, and with which rows of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnrepro.network.layers import Conv, ConvTranspose
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.simulators.event.layout import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The segments of input rows that output places see; fields as the kernel `gather` reads them.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        int32, ``(output rows, segments)``: the input row, -1 where there is none.
+    left, right : numpy.ndarray
+        int32, ``(segments, places of an output row)``: the input places of the row, none where ``right <= left``.
+    shift : numpy.ndarray
+        int32, as `left`: what is added to the index of an event to get its row of weights.
+    """
+
+    rows: AnyArray
+    left: AnyArray
+    right: AnyArray
+    shift: AnyArray
+
+    @property
+    def arguments(self) -> tuple[AnyArray, ...]:
+        """For the kernel: flat int32."""
+        fields = (self.rows, self.left, self.right, self.shift)
+        return tuple(np.ascontiguousarray(field, dtype=np.int32).reshape(-1) for field in fields)
+
+
+def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> Geometry:
+    """Return what the output places of a convolution see, one segment for each position of the kernel.
+
+    A convolution that is not dilated along its last axis takes a row of its kernel as one segment. Weight rows are
+    counted by kernel position in C order, then input channel.
+    """
+    seen = [
+        _axis(layer, axis, size, after)
+        for axis, (size, after) in enumerate(zip(source.places, target.places))  # (output, kernel) -> input or -1
+    ]
+    rows = np.zeros((1, 1), np.int64)
+    for size, one in zip(source.places, seen[:-1]):
+        joined = rows[:, np.newaxis, :, np.newaxis] * size + one[np.newaxis, :, np.newaxis, :]
+        joined[(rows[:, np.newaxis, :, np.newaxis] < 0) | (one[np.newaxis, :, np.newaxis, :] < 0)] = -1
+        rows = joined.reshape(rows.shape[0] * one.shape[0], -1)
+    last = seen[-1]
+    n_taps, channels = last.shape[1], source.channels
+    if isinstance(layer, Conv) and layer.dilations[-1] == 1:
+        first = np.arange(len(last)) * layer.strides[-1] - layer.pads[-1][0]
+        left, right = np.maximum(first, 0)[np.newaxis], np.minimum(first + n_taps, source.places[-1])[np.newaxis]
+        shift = -first[np.newaxis] * channels
+        bases = np.arange(rows.shape[1]) * n_taps * channels
+        tiles = (rows.shape[1], 1)
+        return Geometry(rows, np.tile(left, tiles), np.tile(right, tiles), np.tile(shift, tiles) + bases[:, np.newaxis])
+    left, right = last.T, last.T + (last.T >= 0)
+    bases = np.arange(rows.shape[1] * n_taps).reshape(-1, n_taps, 1) * channels
+    shift = (bases - left[np.newaxis] * channels).reshape(-1, len(last))
+    tiles = (rows.shape[1], 1)
+    return Geometry(np.repeat(rows, n_taps, axis=1), np.tile(np.maximum(left, 0), tiles), np.tile(right, tiles), shift)
+
+
+def _axis(layer: Conv | ConvTranspose, axis: int, size: int, after: int) -> Any:
+    """Return for each output and kernel position of an axis the input position, -1 outside."""
+    output, kernel = np.arange(after)[:, np.newaxis], np.arange(layer.weights.shape[2 + axis])[np.newaxis]
+    stride, dilation, before = layer.strides[axis], layer.dilations[axis], layer.pads[axis][0]
+    if isinstance(layer, Conv):
+        place = output * stride - before + kernel * dilation
+        there = place >= 0
+    else:
+        place, rest = np.divmod(output + before - kernel * dilation, stride)
+        there = (place >= 0) & (rest == 0)
+    return np.where(there & (place < size), place, -1)
+
+
+def window_weights(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> FloatArray:
+    """Return the rows of weights, ``(kernel positions * padded input channels, padded output channels)``."""
+    weights = layer.weights if isinstance(layer, Conv) else layer.weights.swapaxes(0, 1)
+    n_out, n_in = weights.shape[:2]
+    rows = np.zeros((int(np.prod(weights.shape[2:])), source.channels, target.channels), np.float32)
+    rows[:, :n_in, :n_out] = weights.reshape(n_out, n_in, -1).transpose(2, 1, 0)
+    return rows.reshape(-1, target.channels)
+
+
+def flat_geometry(source: Layout) -> Geometry:
+    """Return what one output place sees that sees all: a segment for each input row."""
+    rows = np.arange(source.n_rows)
+    shift = rows * source.width * source.channels
+    column = shift[:, np.newaxis]
+    return Geometry(rows[np.newaxis], np.zeros_like(column), np.full_like(column, source.width), column)
+
+
+def place_geometry(source: Layout) -> Geometry:
+    """Return what output places see that see the input place they stand at."""
+    left = np.arange(source.width)[np.newaxis]
+    return Geometry(np.arange(source.n_rows)[:, np.newaxis], left, left + 1, -left * source.channels)

@@ -1,0 +1,269 @@
+"""The compiled loops: images outside, then rows of the layer, then time steps, then places in the row.
+
+Arrays are flat. Spikes are bits: a word of the mask holds as many neighbouring channels as it has bits. Events are the
+channels that are not 0, as the index inside their row (place times padded channels, plus channel), with a value where
+they are no spikes; ``starts[k]`` says where those of place k begin, k counting images, steps, rows and places.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from snnrepro.simulators.event.compiling import kernel
+from snnrepro.simulators.event.simd import (
+    at,
+    choose,
+    copy_8_bytes,
+    copy_16,
+    fill,
+    load,
+    minus,
+    plus,
+    population_count,
+    reaches,
+    store,
+    times_plus,
+)
+
+
+@kernel
+def fire(z: Any, moving: Any, sizes: Any, neurons: Any, masks: Any, counts: Any) -> None:
+    """Run integrate-and-fire neurons on given currents.
+
+    Parameters
+    ----------
+    z : float32, one for each neuron in each image, and in each step where `moving`.
+    moving : whether the currents change.
+    sizes : images, steps, places, padded channels.
+    neurons : see `Neurons.arguments`.
+    masks : words, result: image, step, place, channels.
+    counts : int64, result: spikes of each image.
+    """
+    n_images, n_steps, n_places, channels = sizes
+    retention, to_zero, per_place, initial, threshold, subtracted, constant = neurons
+    lanes = masks.itemsize * 8
+    blocks = channels // lanes
+    keep = fill(retention, masks)
+    nothing = fill(np.float32(0), masks)
+    layer = n_places * channels
+    for image in range(n_images):
+        fired = 0
+        for place in range(n_places):
+            for block in range(blocks):
+                channel = block * lanes
+                parameter = place * per_place + channel
+                v = load(initial, parameter, masks)
+                limit = load(threshold, parameter, masks)
+                down = load(subtracted, parameter, masks)
+                base = load(constant, parameter, masks)
+                first = image * (n_steps if moving else 1) * layer + place * channels + channel
+                current = plus(load(z, first, masks), base)
+                word = (image * n_steps * n_places + place) * blocks + block
+                for step in range(n_steps):
+                    if moving:
+                        current = plus(load(z, first + step * layer, masks), base)
+                    v = times_plus(v, keep, current)
+                    spikes = reaches(v, limit)
+                    v = choose(spikes, nothing if to_zero else minus(v, down), v)
+                    masks[word + step * n_places * blocks] = spikes
+                    fired += population_count(spikes)
+        counts[image] = fired
+
+
+@kernel
+def gather(
+    events: Any, sizes: Any, geometry: Any, weights: Any, neurons: Any, fires: Any, masks: Any, counts: Any, out: Any
+) -> None:
+    """Sum the weight rows of the events that each output place sees; fire neurons on the sums, or give the sums.
+
+    Parameters
+    ----------
+    events : indices (int32, 16 more than there are), values (float32), whether the values are used, starts (int32).
+    sizes : images, steps, input rows, places in one, channels of one, output rows, places in one, channels of one;
+        channels padded.
+    geometry : rows (int32, output row and segment; -1 for none), left, right, shift (int32, segment and output place):
+        a segment of an output place is the input places ``left <= place < right`` of a row, the weight row of an event
+        there its index plus ``shift``.
+    weights : float32, block of channels, weight row, channel in the block.
+    neurons : see `Neurons.arguments`.
+    fires : whether there are neurons; otherwise only their constant input is added.
+    masks : words, result where `fires`: image, step, place, channels; else an empty array of the words.
+    counts : int64, result: spikes of each image.
+    out : float32, result where not `fires`: the sums, in the order of the masks.
+    """
+    index, value, graded, starts = events
+    n_images, n_steps, in_rows, in_width, in_channels, out_rows, out_width, channels = sizes
+    rows, left, right, shift = geometry
+    retention, to_zero, per_place, initial, threshold, subtracted, constant = neurons
+    lanes = masks.itemsize * 8
+    blocks = channels // lanes
+    n_segments = rows.size // out_rows
+    keep = fill(retention, masks)
+    nothing = fill(np.float32(0), masks)
+    in_places = in_rows * in_width
+    out_places = out_rows * out_width
+    block_size = weights.size // blocks
+
+    longest = 16  # the lists of a row of output places
+    for column in range(n_segments * out_width):
+        longest += max(right[column] - left[column], 0) * in_channels + 16
+    lists = np.empty(longest, np.int32)
+    levels = np.empty(longest if graded else 16, np.float32)
+    begins = np.empty(out_width + 1, np.int64)
+    potential = np.empty(out_width * channels, np.float32)
+
+    for image in range(n_images):
+        fired = 0
+        for row in range(out_rows):
+            for place in range(out_width):
+                for channel in range(channels):
+                    parameter = (row * out_width + place) * per_place + channel
+                    potential[place * channels + channel] = initial[parameter]
+            for step in range(n_steps):
+                frame = (image * n_steps + step) * in_places
+                end = 0
+                for place in range(out_width):
+                    begins[place] = end
+                    for segment in range(n_segments):
+                        in_row = at(rows, row * n_segments + segment)
+                        if in_row < 0:
+                            continue
+                        column = segment * out_width + place
+                        first, last = at(left, column), at(right, column)
+                        if last <= first:
+                            continue
+                        base = frame + in_row * in_width
+                        source, stop = at(starts, base + first), at(starts, base + last)
+                        move = at(shift, column)
+                        for offset in range(0, stop - source, 16):
+                            copy_16(index, source + offset, lists, end + offset, move, np.int32(lanes))
+                            if graded:
+                                for lane in range(16):
+                                    levels[end + offset + lane] = at(value, source + offset + lane)
+                        end += stop - source
+                begins[out_width] = end
+                for block in range(blocks):
+                    channel = block * lanes
+                    limit = load(threshold, channel, masks)
+                    down = load(subtracted, channel, masks)
+                    base_current = load(constant, channel, masks)
+                    offset = block * block_size
+                    for place in range(out_width):
+                        where = row * out_width + place
+                        if per_place:
+                            parameter = where * per_place + channel
+                            limit = load(threshold, parameter, masks)
+                            down = load(subtracted, parameter, masks)
+                            base_current = load(constant, parameter, masks)
+                        v = base_current
+                        if fires:
+                            v = times_plus(load(potential, place * channels + channel, masks), keep, v)
+                        if graded:
+                            for event in range(begins[place], begins[place + 1]):
+                                weight = load(weights, offset + at(lists, event), masks)
+                                v = times_plus(weight, fill(at(levels, event), masks), v)
+                        else:
+                            for event in range(begins[place], begins[place + 1]):
+                                v = plus(v, load(weights, offset + at(lists, event), masks))
+                        result = (image * n_steps + step) * out_places + where
+                        if fires:
+                            spikes = reaches(v, limit)
+                            v = choose(spikes, nothing if to_zero else minus(v, down), v)
+                            store(potential, place * channels + channel, v)
+                            masks[result * blocks + block] = spikes
+                            fired += population_count(spikes)
+                        else:
+                            store(out, result * channels + channel, v)
+        counts[image] = fired
+
+
+@kernel
+def events_of_masks(data: Any, n_rows: Any, width: Any, place_bytes: Any, places: Any, index: Any, starts: Any) -> None:
+    """List the spikes of masks.
+
+    Parameters
+    ----------
+    data : uint8, the bytes of the masks.
+    n_rows : rows of all images and steps.
+    width : places of a row.
+    place_bytes : bytes of a place.
+    places : uint8, ``(256 * 9,)``: for each byte which of its bits are set (8), then how many are (256).
+    index, starts : int32, result.
+    """
+    end = 0
+    for row in range(n_rows):
+        for place in range(width):
+            starts[row * width + place] = end
+            first = (row * width + place) * place_bytes
+            for byte in range(place_bytes):
+                bits = at(data, first + byte)
+                copy_8_bytes(places, np.intp(bits) * 8, index, end, np.int32((place * place_bytes + byte) * 8))
+                end += at(places, 2048 + np.intp(bits))
+    starts[n_rows * width] = end
+
+
+@kernel
+def events_of_values(
+    x: Any, n_rows: Any, width: Any, channels: Any, padded: Any, index: Any, value: Any, starts: Any
+) -> None:
+    """List the numbers of `x` that are not 0: float32, row, place, channel; `padded` channels have the indices."""
+    end = 0
+    for row in range(n_rows):
+        for place in range(width):
+            starts[row * width + place] = end
+            first = (row * width + place) * channels
+            for channel in range(channels):
+                number = at(x, first + channel)
+                index[end] = place * padded + channel
+                value[end] = number
+                end += number != 0
+    starts[n_rows * width] = end
+
+
+@kernel
+def weighted_sums(masks: Any, weights: Any, sizes: Any, out: Any) -> None:
+    """Add up the spikes of each neuron, step t by ``weights[kept, t]``; ``out`` is ``(images, kept, neurons)``, flat."""
+    n_images, n_steps, n_words, n_kept = sizes
+    lanes = masks.itemsize * 8
+    nothing = fill(np.float32(0), masks)
+    for image in range(n_images):
+        for kept in range(n_kept):
+            for word in range(n_words):
+                total = nothing
+                for step in range(n_steps):
+                    weight = fill(weights[kept * n_steps + step], masks)
+                    spikes = at(masks, (image * n_steps + step) * n_words + word)
+                    total = plus(total, choose(spikes, weight, nothing))
+                store(out, ((image * n_kept + kept) * n_words + word) * lanes, total)
+
+
+@kernel
+def operations(starts: Any, fan: Any, n_images: Any, n_steps: Any, out: Any) -> None:
+    """Add to `out` how many weights the events of each image meet, `fan` of them at each place."""
+    n_places = fan.size
+    for image in range(n_images):
+        total = 0
+        for step in range(n_steps):
+            first = (image * n_steps + step) * n_places
+            for place in range(n_places):
+                total += np.int64(at(starts, first + place + 1) - at(starts, first + place)) * fan[place]
+        out[image] += total
+
+
+@kernel
+def operations_of_each(index: Any, starts: Any, fan: Any, sizes: Any, out: Any) -> None:
+    """Add to `out` how many weights the events of each image meet, `fan` of them for each channel of each place.
+
+    `sizes` are images, steps, rows, places in one, padded channels.
+    """
+    n_images, n_steps, n_rows, width, channels = sizes
+    for image in range(n_images):
+        total = 0
+        for step in range(n_steps):
+            for row in range(n_rows):
+                first = ((image * n_steps + step) * n_rows + row) * width
+                for event in range(at(starts, first), at(starts, first + width)):
+                    total += fan[row * width * channels + at(index, event)]
+        out[image] += total

@@ -1,0 +1,95 @@
+"""How the neurons of a layer lie in memory here: channels last, padded to whole words of the masks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.network.graph import Node
+
+_COSTS = {16: 1.5, 32: 1.1, 64: 1.0}
+"""Time that a vector of so many lanes takes a lane; wide ones keep more sums going at a time."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of a value's numbers: places in C order, at each its channels.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The value's shape without the batch.
+    axis : int
+        Which of its axes counts channels: the first after a convolution, the last after a dense layer.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The other axes."""
+        return self.shape[: self.axis] + self.shape[self.axis + 1 :]
+
+    @property
+    def n_places(self) -> int:
+        """How many places there are."""
+        return math.prod(self.places)
+
+    @property
+    def width(self) -> int:
+        """How many places a row has."""
+        return self.places[-1] if self.places else 1
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return math.prod(self.places[:-1])
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a word: of 16, 32 and 64 those that waste least."""
+        n = self.shape[self.axis]
+        return min(_COSTS, key=lambda lanes: -(-n // lanes) * lanes * _COSTS[lanes])
+
+    @property
+    def channels(self) -> int:
+        """Channels of a place, padded to whole words."""
+        return -(-self.shape[self.axis] // self.lanes) * self.lanes
+
+    @property
+    def word(self) -> Any:
+        """The type of a word of the masks."""
+        return np.dtype(f"uint{self.lanes}")
+
+    @property
+    def size(self) -> int:
+        """Numbers of the layer, padding included."""
+        return self.n_places * self.channels
+
+    def inwards(self, values: AnyArray, padding: float = 0.0) -> FloatArray:
+        """Return values ``(..., *shape)`` in this order, ``(..., n_places, channels)``, float32 in C order."""
+        lead = values.shape[: values.ndim - len(self.shape)]
+        last = np.moveaxis(values, len(lead) + self.axis, -1).reshape(*lead, self.n_places, self.shape[self.axis])
+        if self.channels == self.shape[self.axis]:
+            return np.ascontiguousarray(last, dtype=np.float32)
+        padded = np.full((*lead, self.n_places, self.channels), padding, np.float32)
+        padded[..., : self.shape[self.axis]] = last
+        return padded
+
+    def outwards(self, values: FloatArray) -> FloatArray:
+        """Return values in this order, ``(..., n_places, channels)``, as ``(..., *shape)``: a view where possible."""
+        lead = values.shape[:-2]
+        last = values[..., : self.shape[self.axis]].reshape(*lead, *self.places, self.shape[self.axis])
+        return np.moveaxis(last, -1, len(lead) + self.axis)
+
+
+def layout_of(shape: tuple[int, ...], axis: int) -> Layout:
+    """Return the layout of a value with channels on axis 0 or -1; a single number is one channel."""
+    shape = shape or (1,)
+    return Layout(shape, axis % len(shape))

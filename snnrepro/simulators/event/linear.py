@@ -1,0 +1,132 @@
+"""A dense layer or a convolution that works on events: where it finds its weights, and its bias."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
+from snnrepro.simulators.event import kernels
+from snnrepro.simulators.event.geometry import (
+    Geometry,
+    flat_geometry,
+    place_geometry,
+    window_geometry,
+    window_weights,
+)
+from snnrepro.simulators.event.layout import Layout, layout_of
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.network.graph import Node
+    from snnrepro.simulators.event.neurons import Events, Neurons
+
+_NO_MASKS = {lanes: np.empty(0, f"uint{lanes}") for lanes in (16, 32, 64)}
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear layer.
+
+    Attributes
+    ----------
+    source, target : Layout
+        Of what it reads and what it gives.
+    geometry : Geometry
+        Which input places an output place sees.
+    weights : numpy.ndarray
+        float32, flat: word of output channels, row, channel in the word.
+    bias : numpy.ndarray
+        Of the output, broadcast to its shape.
+    """
+
+    source: Layout
+    target: Layout
+    geometry: Geometry
+    weights: FloatArray
+    bias: FloatArray
+
+    def fire(self, events: Events, n: int, n_steps: int, neurons: Neurons) -> tuple[AnyArray, IntArray]:
+        """Return the masks and counts of neurons that read this layer's output; their constant holds its bias."""
+        layout = self.target
+        masks = np.empty((n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
+        counts = np.empty(n, np.int64)
+        self._gather(events, n, n_steps, neurons.arguments, True, masks.reshape(-1), counts, np.empty(0, np.float32))
+        return masks, counts
+
+    def sums(self, events: Events, n: int, n_steps: int) -> FloatArray:
+        """Return the output, ``(n, n_steps, *shape)``."""
+        layout = self.target
+        out = np.empty((n, n_steps, layout.n_places, layout.channels), np.float32)
+        bias = layout.inwards(np.broadcast_to(self.bias, layout.shape))[0]
+        none = np.zeros_like(bias)
+        constants = (np.float32(0), False, 0, none, none, none, bias)
+        masks = _NO_MASKS[layout.lanes]
+        self._gather(events, n, n_steps, constants, False, masks, np.empty(n, np.int64), out.reshape(-1))
+        return layout.outwards(out)
+
+    def _gather(
+        self, events: Events, n: int, n_steps: int, constants: Any, fires: bool, masks: Any, counts: Any, out: Any
+    ) -> None:
+        source, target = self.source, self.target
+        n_out_rows = len(self.geometry.rows)
+        width = self.geometry.left.shape[1]
+        sizes = (n, n_steps, source.n_rows, source.width, source.channels, n_out_rows, width, target.channels)
+        kernels.gather(
+            events.arguments, sizes, self.geometry.arguments, self.weights, constants, fires, masks, counts, out
+        )
+
+
+def is_linear(node: Node) -> bool:
+    """Whether a node is a linear layer that works on events: grouped convolutions do not."""
+    layer = node.layer
+    return isinstance(layer, Dense) or (isinstance(layer, (Conv, ConvTranspose)) and layer.groups == 1)
+
+
+def channel_axis(node: Node) -> int:
+    """Return which axis counts channels in what a linear layer reads and gives."""
+    return -1 if isinstance(node.layer, Dense) else 0
+
+
+def linear(node: Node, shape: tuple[int, ...], after: tuple[int, ...], neurons: Neurons | None = None) -> Linear:
+    """Return a linear layer that reads numbers, or the spikes of `neurons` in its own order."""
+    source, target = layout_of(shape, channel_axis(node)), layout_of(after, channel_axis(node))
+    layer: Any = node.layer
+    if isinstance(layer, Dense):
+        rows = np.zeros((source.channels, target.channels), np.float32)
+        rows[: layer.weights.shape[0], : layer.weights.shape[1]] = layer.weights
+        geometry, bias = place_geometry(source), layer.bias
+    else:
+        rows = window_weights(layer, source, target)
+        geometry, bias = window_geometry(layer, source, target), layer.bias.reshape(-1, *[1] * (len(after) - 1))
+    if neurons is not None:
+        rows *= np.tile(neurons.amplitude[0], len(rows) // source.channels)[:, np.newaxis]
+    return Linear(source, target, geometry, _by_words(rows, target), bias)
+
+
+def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: IntArray) -> Linear:
+    """Return a dense layer with one output place that reads spikes in another order than theirs.
+
+    Parameters
+    ----------
+    places : numpy.ndarray
+        For each number that the layer reads the neuron it is the output of, counted in the order of the population's
+        shape; -1 for a 0.
+    """
+    source, target = neurons.layout, layout_of(after, -1)
+    layer: Any = node.layer
+    by_neuron = np.zeros((math.prod(source.shape), target.channels), np.float32)
+    there = places >= 0
+    np.add.at(by_neuron[:, : layer.weights.shape[1]], places[there], layer.weights[there])
+    # The channels move last: the rows of weights take the place of the batch.
+    rows = source.inwards(by_neuron.T.reshape(target.channels, *source.shape)).reshape(target.channels, -1).T
+    amplitude = np.broadcast_to(neurons.amplitude, (source.n_places, source.channels)).reshape(-1, 1)
+    return Linear(source, target, flat_geometry(source), _by_words(rows * amplitude, target), layer.bias)
+
+
+def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
+    words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
+    return np.ascontiguousarray(words).reshape(-1)

@@ -1,0 +1,149 @@
+"""A population as the compiled loops read it, and its spikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnrepro.simulators.event import kernels
+from snnrepro.spiking.neurons import IF
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.simulators.event.layout import Layout
+    from snnrepro.spiking.neurons import Population
+
+_BITS = np.array(
+    [[bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - bin(byte).count("1")) for byte in range(256)]
+)
+_PLACES = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in range(256)]]).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """Integrate-and-fire neurons in a layout.
+
+    Attributes
+    ----------
+    arguments : tuple
+        For the kernels: factor of the potential a step, whether it is reset to zero, how far the constants of one
+        place lie from those of the next (0: all places have the same), then the constants, flat float32: initial
+        potential, threshold, what a spike subtracts, constant current.
+    amplitude : numpy.ndarray
+        Output of a spike, ``(n_places or 1, channels)``.
+    """
+
+    layout: Layout
+    arguments: tuple[Any, ...]
+    amplitude: FloatArray
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether a channel's spikes have the same amplitude everywhere."""
+        return len(self.amplitude) == 1
+
+
+def is_compiled(population: Population) -> bool:
+    """Whether the compiled loops know a population's neurons: integrate-and-fire ones with a spike a step at most."""
+    return isinstance(population.neuron, IF) and population.neuron.max_spikes == 1
+
+
+def neurons_of(population: Population, dt: float, layout: Layout, current: AnyArray) -> Neurons:
+    """Return a population's neurons in `layout`, with a constant current (a layer's bias, broadcast to its shape)."""
+    neuron = population.neuron
+    if not isinstance(neuron, IF):
+        raise TypeError(f"no compiled loop for {neuron}")
+    wide = [
+        layout.inwards(np.broadcast_to(values, layout.shape), padding)
+        for values, padding in (
+            (population.initial_potential, 0.0),
+            (population.threshold, np.inf),  # the padding never fires
+            (population.subtracted, 0.0),
+            (population.bias + current, 0.0),
+        )
+    ]
+    same = all(np.array_equal(values, np.broadcast_to(values[:1], values.shape)) for values in wide)
+    constants = [np.ascontiguousarray(values[:1] if same else values).reshape(-1) for values in wide]
+    amplitude = layout.inwards(np.broadcast_to(population.amplitude, layout.shape))
+    if np.array_equal(amplitude, np.broadcast_to(amplitude[:1], amplitude.shape)):
+        amplitude = amplitude[:1]
+    to_zero, per_place = neuron.reset == "zero", 0 if same else layout.channels
+    return Neurons(layout, (np.float32(neuron.retention(dt)), to_zero, per_place, *constants), amplitude)
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """The numbers of a value that are not 0; fields as the kernel `gather` reads them."""
+
+    index: AnyArray
+    value: FloatArray
+    graded: bool
+    starts: AnyArray
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """For the kernel."""
+        return (self.index, self.value, self.graded, self.starts)
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """The spikes of a block of images.
+
+    Attributes
+    ----------
+    masks : numpy.ndarray
+        Words, ``(n_images, n_steps, n_places, words a place)``.
+    counts : numpy.ndarray
+        int64, ``(n_images,)``.
+    """
+
+    neurons: Neurons
+    masks: AnyArray
+    counts: IntArray
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps."""
+        return int(self.masks.shape[1])
+
+    def events(self) -> Events:
+        """Return the spikes as lists."""
+        n_images, n_steps, n_places, words = self.masks.shape
+        layout = self.neurons.layout
+        index = np.empty(int(self.counts.sum()) + 16, np.int32)
+        starts = np.empty(n_images * n_steps * n_places + 1, np.int32)
+        data = self.masks.reshape(-1).view(np.uint8)
+        n_rows = n_images * n_steps * layout.n_rows
+        kernels.events_of_masks(data, n_rows, layout.width, words * layout.lanes // 8, _PLACES, index, starts)
+        return Events(index, np.empty(0, np.float32), False, starts)
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """Return the spikes added up by weights ``(n_sums, n_steps)``: ``(n_images, n_sums, n_places, channels)``."""
+        n_images, n_steps, n_places, words = self.masks.shape
+        total = np.empty((n_images, len(weights), n_places, words * self.neurons.layout.lanes), np.float32)
+        sizes = (n_images, n_steps, n_places * words, len(weights))
+        kernels.weighted_sums(
+            self.masks.reshape(-1), np.ascontiguousarray(weights).reshape(-1), sizes, total.reshape(-1)
+        )
+        return total
+
+    def outputs(self, weights: FloatArray) -> FloatArray:
+        """Return the output added up by weights, in the layer's own shape ``(n_images, n_sums, *shape)``."""
+        total = self.sums(weights)
+        total *= self.neurons.amplitude
+        return self.neurons.layout.outwards(total)
+
+
+def events_of(values: FloatArray, layout: Layout) -> Events:
+    """Return the numbers that are not 0 of values ``(n_frames, *shape)``."""
+    last = np.moveaxis(values, 1 + layout.axis, -1)
+    flat = np.ascontiguousarray(last).reshape(-1)
+    n_rows = len(values) * layout.n_rows
+    index, value = np.empty(flat.size + 17, np.int32), np.empty(flat.size + 17, np.float32)
+    starts = np.empty(n_rows * layout.width + 1, np.int32)
+    channels = layout.shape[layout.axis]
+    kernels.events_of_values(flat, n_rows, layout.width, channels, layout.channels, index, value, starts)
+    return Events(index, value, True, starts)
