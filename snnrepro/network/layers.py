@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Pads = Tuple[Tuple[int, int], ...]
 
 
-class _Frozen:
+class ArrayFields:
     """Makes every array of a layer read-only float32 in C order."""
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class _Frozen:
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(_Frozen):
+class Dense(ArrayFields):
     """Fully connected layer over the last axis: ``y = x @ weights + bias``.
 
     Attributes
@@ -55,7 +55,7 @@ class Dense(_Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(_Frozen):
+class Conv(ArrayFields):
     """Convolution (cross-correlation, as in every framework) over one, two or three spatial axes.
 
     Attributes
@@ -81,7 +81,7 @@ class Conv(_Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class ConvTranspose(_Frozen):
+class ConvTranspose(ArrayFields):
     """Transposed convolution, the adjoint of `Conv`.
 
     Attributes
@@ -107,7 +107,7 @@ class ConvTranspose(_Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine(_Frozen):
+class Affine(ArrayFields):
     """Scale and offset: ``y = x * scale + offset``: a constant added or multiplied, a batch normalisation.
 
     Attributes
@@ -134,7 +134,7 @@ class ReLU:
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyReLU(_Frozen):
+class LeakyReLU(ArrayFields):
     """``y = x`` above 0 and ``slope * x`` below.
 
     Attributes

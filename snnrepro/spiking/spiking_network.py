@@ -3,35 +3,141 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from snnrepro.spiking.neurons import LIF
+from snnrepro.errors import ModelError
+from snnrepro.network.layers import ReLU
+from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.prepare import Prepared, tail
 
 if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
+    from snnrepro.simulators.run import Progress, Run
+    from snnrepro.spiking.neurons import Population
 
 
 @dataclass(frozen=True, eq=False)
 class SpikingNetwork:
     """A trained network whose rectifiers are spiking neurons; its weights are untouched.
 
+    In a time step every node gives the value it gives in the trained network for what it reads in that step, but a
+    rectifier gives the spikes of its population, and a maximum what its running maximum has gained. The image is a
+    constant input of every step. Without a synapse a spike reaches every later layer in the step in which it is fired.
+
     Attributes
     ----------
     network : Network
-        The trained network; each ReLU becomes a layer of neurons, a softmax at the output is left out (it does not
-        change the answer).
-    neuron : LIF
-        The neuron model of every layer.
+        The trained network as `prepare` writes it.
+    readout : str
+        The value whose mean over the steps gives the scores; what stands behind it is computed once, from the mean.
+    populations : mapping of str to Population
+        The neurons of each ReLU node before the readout, by its name.
     synapse : float or None
-        Time constant of the lowpass filter between layers of neurons, s; None for none.
-    readout_synapse : float
-        Time constant of the lowpass filter on the output, s. The first step of a filtered output is 0.
+        Time constant of the lowpass filter on every spike train, s; None for none.
+    readout_synapse : float or None
+        Time constant of the lowpass filter whose last value is the readout, s (the first step of a filtered output is
+        0); None for the mean over the steps, step t weighing ``growth ** -t``.
     dt : float
         Length of a time step, s.
+    n_steps : int
+        How many steps it is made for, and runs where no other number is asked for.
+    correction : numpy.ndarray or None
+        Constant that is added to the readout, of its shape.
+    provenance : mapping of str to str or float
+        How it was made: recipe, calibration images, what was chosen.
+
+    Raises
+    ------
+    ModelError
+        A rectifier has no neurons, or the populations count their spikes by different weights.
     """
 
     network: Network
-    neuron: LIF = field(default_factory=LIF)
+    readout: str
+    populations: Mapping[str, Population]
     synapse: float | None = None
-    readout_synapse: float = 0.1
+    readout_synapse: float | None = None
     dt: float = 0.001
+    n_steps: int = 15
+    correction: FloatArray | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rectifiers = {node.name for node in self.network.nodes if isinstance(node.layer, ReLU)}
+        missing, unknown = sorted(rectifiers - set(self.populations)), sorted(set(self.populations) - rectifiers)
+        if missing or unknown:
+            raise ModelError(f"SpikingNetwork: rectifiers without neurons: {missing}; neurons without one: {unknown}")
+        if len({_growth(population) for population in self.populations.values()}) > 1:
+            raise ModelError("SpikingNetwork: all populations need the same growth")
+
+    @property
+    def growth(self) -> float:
+        """By how much a spike of one step outweighs one of the next; 1 in a rate code."""
+        return max((_growth(population) for population in self.populations.values()), default=1.0)
+
+    @property
+    def tail(self) -> Network | None:
+        """What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it."""
+        return tail(Prepared(self.network, self.readout))
+
+    def run(
+        self,
+        x: Any,
+        n_steps: int | None = None,
+        simulator: str = "event",
+        keep_steps: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Run:
+        """Present every image for `n_steps` time steps.
+
+        Parameters
+        ----------
+        x : array_like
+            ``(n_images, *input_shape)``, in the model's own layout; any number of images, none is dropped.
+        n_steps : int, optional
+            Time steps of `dt` s; `SpikingNetwork.n_steps` if left out.
+        simulator : str
+            "event", "plain", "nengo" or "nengo-dl".
+        keep_steps : sequence of int, optional
+            The steps (counted from 1) whose scores are kept, ascending; the last one if left out. The scores at step t
+            do not depend on what comes after, so one run gives the answer for every smaller number of steps too.
+        progress : callable, optional
+            Called with the fraction of the work done since the last call.
+
+        Returns
+        -------
+        Run
+            Scores, predictions, spikes and synaptic operations.
+
+        Raises
+        ------
+        DataError
+            `x` has another shape, or a step lies outside 1 to `n_steps`.
+        ModelError
+            The simulator is unknown or cannot run a layer.
+        DependencyError
+            The simulator's packages are missing.
+        """
+        from snnrepro.simulators.run import simulate
+
+        return simulate(self, x, self.n_steps if n_steps is None else n_steps, simulator, keep_steps, progress)
+
+    def save(self, path: Any) -> None:
+        """Write the spiking network to a versioned npz archive (no pickle); see `snnrepro.spiking.archive`."""
+        from snnrepro.spiking.archive import save
+
+        save(self, path)
+
+
+def _growth(population: Population) -> float:
+    return population.neuron.growth if isinstance(population.neuron, IF) else 1.0
+
+
+def scores_of(spiking: SpikingNetwork, readout: AnyArray) -> FloatArray:
+    """Return the scores for what was read out, ``(n_images, *shape)``: the correction added, the tail computed."""
+    from snnrepro.network.forward import evaluate
+
+    corrected = readout if spiking.correction is None else readout + spiking.correction
+    behind = spiking.tail
+    return corrected if behind is None else evaluate(behind, corrected)
