@@ -95,12 +95,13 @@ def _populations(draw, rng, shape, growth):
     max_spikes = 1 if reset == "zero" else draw(st.sampled_from([1, 1, 2]))
     per_neuron = draw(st.integers(0, 3)) == 0
     constants = shape if per_neuron else (shape[0], *[1] * (len(shape) - 1))
-    # Powers of two: with several spikes a step their number is a quotient by the amplitude.
+    # Powers of two: with several spikes a step their number is a quotient.
     amplitude = 2.0 ** rng.randint(-2, 2, constants)
     threshold = amplitude * rng.choice([0.5, 1.0, 1.0], constants)
     initial = amplitude * rng.choice([0.0, 0.5, 0.25], constants)
     bias = np.zeros(constants) if draw(st.booleans()) else _dyadic(rng, constants, -1, 2, 8)
-    return Population(IF(None, growth, reset, max_spikes), threshold, amplitude, initial, bias)
+    subtracted = amplitude * rng.choice([1.0, 1.0, 0.5, 2.0], constants)
+    return Population(IF(None, growth, reset, max_spikes), threshold, amplitude, initial, bias, subtracted)
 
 
 @st.composite

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import snnrepro
 from snnrepro.readers import operators
 from snnrepro.simulators.nengo_dl import NengoDLSimulator
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.spiking.convert import convert
 
 # A square layer in the middle: swapped axes fit there, and only the numbers can tell.
 WIDTHS = (5, 5, 3)
+
+# Every example exports a model and builds a simulator.
+NO_SHRINKING = (Phase.explicit, Phase.generate)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,22 +47,26 @@ def _road(model, folder):
 
     onnx.save(to_onnx(model), str(folder / "model.onnx"))
     snnrepro.load(folder / "model.onnx").save(folder / "model.npz")
-    with NengoDLSimulator(SpikingNetwork(snnrepro.load(folder / "model.npz")), seed=0, minibatch_size=1) as simulator:
+    with NengoDLSimulator(convert(snnrepro.load(folder / "model.npz"), "thesis"), minibatch_size=1) as simulator:
         return simulator.weights()
 
 
 def _differing(model, arrived):
-    """Return the places where a weight did not arrive bit for bit."""
-    wanted = model.get_weights()
+    """Return the places where a weight did not arrive bit for bit, the axes of kernels being ONNX's."""
+    wanted = [
+        weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
+        for layer in model.layers
+        for weight in layer.get_weights()
+    ]
     assert len(wanted) == len(arrived) > 0
     return [
         place
         for place, (one, other) in enumerate(zip(wanted, arrived))
-        if one.shape != other.shape or one.tobytes() != np.ascontiguousarray(other).tobytes()
+        if one.shape != other.shape or np.ascontiguousarray(one).tobytes() != np.ascontiguousarray(other).tobytes()
     ]
 
 
-@settings(max_examples=4)
+@settings(max_examples=4, phases=NO_SHRINKING)
 @given(
     widths=st.lists(st.integers(2, 7), min_size=2, max_size=4),
     seed=st.integers(0, 1000),
@@ -67,6 +76,53 @@ def test_the_weights_in_nengo_dl_are_bit_identical_to_kerass(tf, tmp_path_factor
     model = _keras(tf, widths, seed, zero_bias)
     assert any(weight.any() for weight in model.get_weights())
     assert _differing(model, _road(model, tmp_path_factory.mktemp("road"))) == []
+
+
+def _keras_images(tf, seed, kernel, stride, transpose):
+    """Return a convolutional model with random weights; with `transpose`, an autoencoder's half of one."""
+    rng = np.random.RandomState(seed)
+    layers = tf.keras.layers
+    x = image = tf.keras.Input((6, 5, 2), name="image")
+    x = layers.Conv2D(3, kernel, strides=stride, padding="same", activation="relu")(x)
+    x = layers.Conv2D(3, (3, 3), padding="valid", activation="relu")(x) if stride == 1 else x
+    if transpose:
+        # Square, so that swapped axes fit.
+        x = layers.Conv2DTranspose(3, kernel, strides=2, padding="same", activation="relu")(x)
+        x = layers.Conv2DTranspose(3, (3, 3), padding="same")(x)
+    else:
+        x = layers.Dense(4, activation="softmax")(layers.Flatten()(x))
+    model = tf.keras.Model(image, x)
+    model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
+    return model
+
+
+@settings(max_examples=5, phases=NO_SHRINKING)
+@given(
+    seed=st.integers(0, 1000),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(1, 2),
+    transpose=st.booleans(),
+)
+def test_kernels_in_nengo_dl_are_bit_identical_to_kerass(tf, tmp_path_factory, seed, kernel, stride, transpose):
+    model = _keras_images(tf, seed, kernel, stride, transpose)
+    assert any(weight.any() for weight in model.get_weights())
+    assert _differing(model, _road(model, tmp_path_factory.mktemp("road"))) == []
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_swapped_channels_of_kernels_are_noticed(tf, tmp_path, monkeypatch, transpose):
+    model = _keras_images(tf, 3, (3, 3), 1, transpose)
+    assert _differing(model, _road(model, tmp_path)) == []
+    op_type = "ConvTranspose" if transpose else "Conv"
+    original = operators.HANDLERS[op_type]
+
+    @functools.wraps(original)
+    def swapped(call, x, weights, *rest, **attributes):
+        square = weights.shape[0] == weights.shape[1]
+        return original(call, x, weights.transpose(1, 0, 2, 3) if square else weights, *rest, **attributes)
+
+    monkeypatch.setitem(operators.HANDLERS, op_type, swapped)
+    assert _differing(model, _road(model, tmp_path)) == ([4, 6] if transpose else [2])
 
 
 @pytest.mark.parametrize("op_type", ["MatMul", "Gemm"])

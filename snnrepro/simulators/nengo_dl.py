@@ -1,27 +1,57 @@
-"""NengoDL: the thesis's simulator, here for inference at any number of time steps and for training on rates."""
+"""NengoDL: the thesis's simulator, for inference at any number of time steps and for training on rates."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
-from snnrepro.errors import DataError
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Dense
+from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
+from snnrepro.simulators.nengo_layers import read_back
 from snnrepro.simulators.nengo_network import NengoNetwork, build
+from snnrepro.simulators.run import Progress, Run, checked_images, checked_steps
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
-Progress = Callable[[float], None]
-"""Called with the fraction of the work that was done since the last call."""
+_NUMBERS = 2**25
+"""Numbers that the images simulated together have, over all steps of what is fed and probed (128 MB)."""
+
+
+def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
+    """Simulate `x` in minibatches of bounded memory; parameters and result as `snnrepro.simulators.run.simulate`.
+
+    Raises
+    ------
+    DependencyError
+        NengoDL or TensorFlow is missing.
+    """
+    if not len(x):
+        return run_of_none(spiking, steps)
+    import_nengo_dl()
+    network = spiking.network
+    fed = math.prod(network.input_shape) + math.prod(network.shapes[spiking.readout])
+    per_image = steps[-1] * fed + 4 * sum(math.prod(shape) for shape in network.shapes.values())
+    n_chunks = -(-len(x) // max(1, min(500, _NUMBERS // per_image)))
+    size = -(-len(x) // n_chunks)
+    nengo = build(spiking, counted=True)
+    probes = [nengo.scores if spiking.readout_synapse is None else nengo.filtered_scores, *_counter_probes(nengo)]
+    runs = []
+    with open_simulator(nengo, spiking.dt, size, keep=probes) as simulator:
+        for start in range(0, len(x), size):
+            chunk = x[start : start + size]
+            data = predict(simulator, nengo, chunk, size, steps[-1])
+            runs.append(run_of(spiking, nengo, steps, lambda probe: data[probe]))  # noqa: B023  # called at once
+            progress(len(chunk) / len(x))
+    return joined(runs)
 
 
 class NengoDLSimulator:
@@ -31,25 +61,24 @@ class NengoDLSimulator:
     ----------
     spiking : SpikingNetwork
         What to simulate.
-    seed : int
-        Of the initial membrane potentials.
     minibatch_size : int
         Images simulated together. The input is tiled over time, so memory grows with
         ``minibatch_size * n_steps * n_in``: 500 MNIST images at 60 steps are 94 MB.
 
     Examples
     --------
-    >>> with NengoDLSimulator(spiking, seed=0) as simulator:           # doctest: +SKIP
+    >>> with NengoDLSimulator(spiking) as simulator:           # doctest: +SKIP
     ...     scores = simulator.run(x, n_steps=60)
     """
 
-    def __init__(self, spiking: SpikingNetwork, seed: int, minibatch_size: int = 500) -> None:
+    def __init__(self, spiking: SpikingNetwork, minibatch_size: int = 500) -> None:
+        import_nengo_dl()
         self.spiking = spiking
         self.minibatch_size = minibatch_size
-        self.nengo = build(spiking, seed)
+        self.nengo = build(spiking)
         self._stack = contextlib.ExitStack()
         self._simulator = self._stack.enter_context(
-            _simulator(self.nengo, spiking.dt, minibatch_size, seed, keep=self.nengo.filtered_scores)
+            open_simulator(self.nengo, spiking.dt, minibatch_size, keep=[self.nengo.filtered_scores])
         )
 
     def __enter__(self) -> NengoDLSimulator:
@@ -61,7 +90,7 @@ class NengoDLSimulator:
     def run(
         self, x: AnyArray, n_steps: int, keep_steps: Sequence[int] | None = None, progress: Progress | None = None
     ) -> FloatArray:
-        """Present every image for `n_steps` time steps and return the filtered output.
+        """Present every image for `n_steps` time steps and return what is read out through the readout synapse.
 
         Parameters
         ----------
@@ -78,37 +107,33 @@ class NengoDLSimulator:
         Returns
         -------
         numpy.ndarray
-            float32, ``(n_images, len(keep_steps), n_out)``.
+            float32, ``(n_images, len(keep_steps), *readout_shape)``; without a readout synapse the value of that step
+            alone. What stands behind the readout is not computed.
 
         Raises
         ------
         DataError
             `x` has another shape, or a step lies outside 1 to `n_steps`.
         """
-        shape = tuple(self.spiking.network.input_shape)
-        if x.shape[1:] != shape:
-            raise DataError(f"the network's input is (n_images, {', '.join(map(str, shape))}), got {x.shape}")
+        x = checked_images(self.spiking, x)
         steps = [n_steps] if keep_steps is None else [int(step) for step in keep_steps]
-        if n_steps < 1 or any(not 1 <= step <= n_steps for step in steps):
-            raise DataError(f"steps to keep lie from 1 to n_steps={n_steps}, got {steps}")
-        n_images, size = len(x), self.minibatch_size
-        kept = np.zeros((n_images, len(steps), int(np.prod(self.spiking.network.output_shape))), np.float32)
-        for start in range(0, n_images, size):
-            images = np.zeros((size, int(np.prod(shape))), np.float32)  # the last chunk is filled up with blank images
-            chunk = np.asarray(x[start : start + size], np.float32).reshape(-1, images.shape[1])
-            images[: len(chunk)] = chunk
-            with _expected_warnings():
-                output = self._simulator.predict_on_batch(
-                    {self.nengo.input: np.repeat(images[:, None, :], n_steps, axis=1)}
-                )[self.nengo.filtered_scores]
-            kept[start : start + len(chunk)] = np.asarray(output)[: len(chunk), [step - 1 for step in steps]]
+        checked_steps(n_steps, steps)
+        shape = self.spiking.network.shapes[self.spiking.readout]
+        kept = np.zeros((len(x), len(steps), math.prod(shape)), np.float32)
+        for start in range(0, len(x), self.minibatch_size):
+            chunk = x[start : start + self.minibatch_size]
+            data = predict(self._simulator, self.nengo, chunk, self.minibatch_size, n_steps)
+            kept[start : start + len(chunk)] = data[self.nengo.filtered_scores][:, [step - 1 for step in steps]]
             if progress is not None:
-                progress(len(chunk) / n_images)
-        return kept
+                progress(len(chunk) / len(x))
+        return kept.reshape(len(x), len(steps), *shape)
 
     def weights(self) -> list[FloatArray]:
-        """Return the weights and biases as NengoDL holds them, in Keras's order and axes: w1, b1, w2, b2 and so on."""
-        layers = _read_back(self._simulator, self.nengo).values()
+        """Return the weights and biases as NengoDL holds them, in the order and axes of `snnrepro.network.layers`.
+
+        Those of Dense, Conv and ConvTranspose layers, as far as `NengoNetwork.weights` has them: w1, b1, w2, b2, ...
+        """
+        layers: list[Any] = list(_layers(self._simulator, self.spiking, self.nengo).values())
         return [array for layer in layers for array in (layer.weights, layer.bias)]
 
 
@@ -141,6 +166,9 @@ def train(
 ) -> SpikingNetwork:
     """Train a spiking network in NengoDL, on the neurons' rates at one time step, from the weights it has.
 
+    Weights and biases of the layers that `NengoNetwork.weights` names are trained, and with them, as in NengoDL's own
+    examples, the constant inputs of the neurons.
+
     Parameters
     ----------
     spiking : SpikingNetwork
@@ -159,13 +187,14 @@ def train(
     Returns
     -------
     SpikingNetwork
-        The same network with the trained weights.
+        The same network with the trained weights and biases.
     """
     tf = import_tensorflow()
+    import_nengo_dl()
     seed_everything(tf, seed)
-    nengo = build(spiking, seed)
+    nengo = build(spiking)
     whole = len(x) // settings.batch_size * settings.batch_size
-    with _simulator(nengo, spiking.dt, settings.batch_size, seed, keep=nengo.scores) as simulator:
+    with open_simulator(nengo, spiking.dt, settings.batch_size, keep=[nengo.scores], seed=seed) as simulator:
         simulator.compile(
             optimizer=tf.keras.optimizers.Adam(settings.learning_rate),
             loss={nengo.scores: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
@@ -178,10 +207,15 @@ def train(
                 verbose=0,
                 callbacks=[epoch_callback(tf, settings.epochs, progress)],
             )
-        trained = _read_back(simulator, nengo)
+        trained = _layers(simulator, spiking, nengo)
+        populations = {
+            name: replace(population, bias=_bias(simulator, nengo, name).reshape(spiking.network.shapes[name]))
+            for name, population in spiking.populations.items()
+        }
     network = spiking.network
     nodes = tuple(Node(node.name, node.inputs, trained.get(node.name, node.layer)) for node in network.nodes)
-    return replace(spiking, network=Network(network.input_name, network.input_shape, nodes, {"trained_by": "nengo-dl"}))
+    after = Network(network.input_name, network.input_shape, nodes, {"trained_by": "nengo-dl"})
+    return replace(spiking, network=after, populations=populations)
 
 
 def epoch_callback(tf: Any, epochs: int, progress: Progress | None) -> Any:
@@ -194,25 +228,46 @@ def epoch_callback(tf: Any, epochs: int, progress: Progress | None) -> Any:
     return tf.keras.callbacks.LambdaCallback(on_epoch_end=report)
 
 
-def _read_back(simulator: Any, nengo: NengoNetwork) -> dict[str, Dense]:
-    """Return the Dense layers as NengoDL holds them, in Keras's axes."""
-    return {
-        name: Dense(
-            np.asarray(simulator.data[connection].weights).T,
-            np.asarray(simulator.data[nengo.biases[name]].weights)[:, 0],
-        )
-        for name, connection in nengo.weights.items()
-    }
+def _layers(simulator: Any, spiking: SpikingNetwork, nengo: NengoNetwork) -> dict[str, Any]:
+    """Return the layers as NengoDL holds them."""
+    weights, biases = (
+        {name: simulator.data[connection].weights for name, connection in connections.items()}
+        for connections in (nengo.weights, nengo.biases)
+    )
+    return read_back(spiking, weights, biases)
+
+
+def _bias(simulator: Any, nengo: NengoNetwork, population: str) -> FloatArray:
+    return np.asarray(simulator.data[nengo.ensembles[population]].bias, np.float32)
+
+
+def _counter_probes(nengo: NengoNetwork) -> list[Any]:
+    return [] if nengo.counters is None else nengo.counters.probes
+
+
+def predict(simulator: Any, nengo: NengoNetwork, chunk: FloatArray, size: int, n_steps: int) -> dict[Any, AnyArray]:
+    """Return the values of every probe, ``(len(chunk), n_steps, size of the probe)``."""
+    images = np.zeros((size, nengo.input.size_out), np.float32)  # a smaller chunk is filled up with blank images
+    images[: len(chunk)] = chunk.reshape(len(chunk), -1)
+    with _expected_warnings():
+        output = simulator.predict_on_batch({nengo.input: np.repeat(images[:, np.newaxis], n_steps, axis=1)})
+    return {probe: np.asarray(values)[: len(chunk)] for probe, values in output.items()}
 
 
 @contextlib.contextmanager
-def _simulator(nengo: NengoNetwork, dt: float, minibatch_size: int, seed: int, keep: Any) -> Iterator[Any]:
-    """Yield a NengoDL simulator of `nengo` with only the probe `keep`: an unread probe costs time and memory."""
+def open_simulator(
+    nengo: NengoNetwork, dt: float, minibatch_size: int, keep: list[Any], seed: int = 0
+) -> Iterator[Any]:
+    """Yield a NengoDL simulator of `nengo` with only the probes `keep`: an unread probe costs time and memory."""
     nengo_dl = import_nengo_dl()
+    from snnrepro.simulators.nengo_dl_neurons import register
+
+    register()
     with nengo.network:
         # Every image starts from the initial state; in training the rates are those of the LIF curve, unsmoothed.
-        nengo_dl.configure_settings(stateful=False, lif_smoothing=None)
-    nengo.network.probes[:] = [keep]
+        nengo_dl.configure_settings(stateful=False, lif_smoothing=None, trainable=None)
+    _fix_all_but_weights(nengo)
+    nengo.network.probes[:] = keep
     with _expected_warnings():
         simulator = nengo_dl.Simulator(
             nengo.network, dt=dt, minibatch_size=minibatch_size, seed=seed, progress_bar=False
@@ -224,6 +279,15 @@ def _simulator(nengo: NengoNetwork, dt: float, minibatch_size: int, seed: int, k
         import_tensorflow().keras.backend.clear_session()
 
 
+def _fix_all_but_weights(nengo: NengoNetwork) -> None:
+    """Keep training from changing what is not read back."""
+    network, populations = nengo.network, set(nengo.ensembles.values())
+    read = {*nengo.weights.values(), *nengo.biases.values()}
+    for one in [*network.connections, *network.ensembles]:
+        if one not in read and one not in populations:
+            network.config[one].trainable = False
+
+
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
@@ -231,6 +295,8 @@ def _expected_warnings() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="No GPU support detected")
         # One step through a filtered probe is 0 for every class: the thesis's column n_steps = 1.
         warnings.filterwarnings("ignore", message="Running for one timestep, but the network contains synaptic filters")
+        # NengoDL turns channels first to channels last itself, and back.
+        warnings.filterwarnings("ignore", message="TensorFlow does not support convolution with channels_last=False")
         # From inside TensorFlow and Keras, on newer NumPy and Python than they were written for.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)

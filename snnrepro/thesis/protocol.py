@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,16 @@ from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.network.graph import Network
 from snnrepro.readers.keras import to_onnx
 from snnrepro.readers.load import load
-from snnrepro.simulators.nengo_dl import NengoDLSimulator, Progress, TrainingSettings, epoch_callback, train
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
+from snnrepro.spiking.convert import convert
 from snnrepro.thesis import models
 from snnrepro.thesis.tables import settings
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.datasets import Mnist
+    from snnrepro.simulators.run import Progress
+    from snnrepro.spiking.spiking_network import SpikingNetwork
 
 MINIBATCH_SIZE = 200
 """Test images simulated together, as in NengoDL's MNIST example; the thesis does not name its own."""
@@ -142,7 +144,7 @@ class DenseRoad:
             return self._pace(cell, progress)
         if cell.system == "nengo-dl":
             return self._simulate(cell, self.trained(cell.seed), [cell.n_steps], progress)
-        spiking = SpikingNetwork(self.converted(cell.seed), synapse=cell.synapse)
+        spiking = replace(convert(self.converted(cell.seed), "thesis", seed=cell.seed), synapse=cell.synapse)
         return self._simulate(cell, spiking, settings()["n_steps"], progress)
 
     def keras(self, seed: int) -> Any:
@@ -199,7 +201,7 @@ class DenseRoad:
         return Measured(cell, seconds, {0: accuracy(scores, self.data.y_test)})
 
     def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
-        spiking = SpikingNetwork(models.untrained_dense(cell.seed))
+        spiking = convert(models.untrained_dense(cell.seed), "thesis", seed=cell.seed)
         x = pixels(self.data.x_train)
         start = time.perf_counter()
         self._trained[cell.seed] = train(spiking, x, self.data.y_train, self.training, cell.seed, progress)
@@ -216,7 +218,7 @@ class DenseRoad:
             if progress is not None:
                 progress(fraction)
 
-        with NengoDLSimulator(spiking, cell.seed, minibatch_size=min(MINIBATCH_SIZE, len(x))) as simulator:
+        with NengoDLSimulator(spiking, min(MINIBATCH_SIZE, len(x))) as simulator:
             simulator.run(x[:1], cell.n_steps)  # traces the graph, once a simulator
             start = time.perf_counter()
             scores = simulator.run(x, cell.n_steps, keep_steps, chunk_done)
@@ -231,7 +233,7 @@ class DenseRoad:
         """
         every_n = settings()["n_steps"]
         x = pixels(np.resize(self.data.x_test, (MINIBATCH_SIZE, 28, 28)))
-        with NengoDLSimulator(self.trained(cell.seed), cell.seed, MINIBATCH_SIZE) as simulator:
+        with NengoDLSimulator(self.trained(cell.seed), MINIBATCH_SIZE) as simulator:
             rounds: dict[int, list[float]] = {n_steps: [] for n_steps in every_n}
             for round_ in range(-1, PACE_ROUNDS):  # round -1 traces the graphs
                 for n_steps in every_n:

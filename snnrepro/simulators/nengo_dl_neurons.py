@@ -1,0 +1,102 @@
+"""The neuron types of `nengo_neurons` in TensorFlow, for NengoDL; imported only after NengoDL was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from nengo_dl.neuron_builders import SimNeuronsBuilder, TFNeuronBuilder
+
+from snnrepro.simulators.nengo_neurons import Counter, Maximum, SignedIF
+
+
+def register() -> None:
+    """Tell NengoDL how to run our neuron types; again changes nothing."""
+    SimNeuronsBuilder.TF_NEURON_IMPL.update(
+        {SignedIF: _SignedIFBuilder, Maximum: _MaximumBuilder, Counter: _CounterBuilder}
+    )
+
+
+class _Builder(TFNeuronBuilder):  # type: ignore[misc]  # NengoDL has no type hints
+    """Neurons of several populations are run in one call: their constants stand side by side."""
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        super().build_pre(signals, config)
+        self.sizes = [op.J.shape[0] for op in self.ops]
+        self.dtype = signals.dtype
+
+    def constant(self, values: list[Any]) -> Any:
+        """Return one number a neuron from one number or one array a population."""
+        wide = [np.broadcast_to(value, (size,)) for value, size in zip(values, self.sizes)]
+        return tf.constant(np.concatenate(wide), dtype=self.dtype)
+
+
+class _SignedIFBuilder(_Builder):
+    spiking = True
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        super().build_pre(signals, config)
+        types = [op.neurons for op in self.ops]
+        self.threshold = self.constant([one.threshold for one in types])
+        self.amplitudes = self.constant([one.amplitudes for one in types])
+        self.subtracted = self.constant([one.subtracted for one in types])
+        leaks = any(one.retention != 1 for one in types)
+        self.retention = self.constant([one.retention for one in types]) if leaks else None
+        several = any(one.max_spikes > 1 for one in types)
+        self.most = self.constant([one.max_spikes for one in types]) if several else None
+        zero = [one.reset == "zero" for one in types]
+        self.to_zero = None if not any(zero) else tf.constant(np.repeat(zero, self.sizes))
+
+    def step(self, J: Any, dt: Any, potential: Any) -> tuple[Any, Any]:  # noqa: N803
+        """Advance by one time step."""
+        v = (potential if self.retention is None else potential * self.retention) + J
+        spikes = tf.cast(v >= self.threshold, v.dtype)
+        if self.most is not None:
+            above = tf.floor((v - self.threshold) / self.subtracted) + 1
+            spikes = tf.where(self.most > 1, tf.clip_by_value(above, 0.0 * self.most, self.most), spikes)
+        after = v - spikes * self.subtracted
+        if self.to_zero is not None:
+            after = tf.where(tf.logical_and(self.to_zero, spikes > 0), tf.zeros_like(v), after)
+        return spikes * self.amplitudes, after
+
+    def training_step(self, J: Any, dt: Any, **state: Any) -> Any:  # noqa: N803
+        """Return what the neurons' mean output stands for: the rectified input."""
+        return tf.nn.relu(J)
+
+
+class _MaximumBuilder(_Builder):
+    spiking = True
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        super().build_pre(signals, config)
+        self.growth = self.constant([op.neurons.growth for op in self.ops])
+
+    def step(self, J: Any, dt: Any, total: Any, largest: Any) -> tuple[Any, Any, Any]:  # noqa: N803
+        """Advance by one time step."""
+        total = self.growth * total + J
+        now = self._largest(total)
+        return now - self.growth * largest, total, now
+
+    def training_step(self, J: Any, dt: Any, **state: Any) -> Any:  # noqa: N803
+        """Return the maximum of the step."""
+        return self._largest(J)
+
+    def _largest(self, values: Any) -> Any:
+        """Return the maxima at the first neurons of each population, 0 at the others."""
+        found = []
+        for op, part in zip(self.ops, tf.split(values, self.sizes, axis=1)):
+            n, size = op.neurons.n_maxima, op.J.shape[0]
+            largest = tf.reduce_max(tf.reshape(part, (part.shape[0], size // n, n)), axis=1)
+            found.append(tf.pad(largest, [[0, 0], [0, size - n]]))
+        return tf.concat(found, axis=1)
+
+
+class _CounterBuilder(_Builder):
+    def build_pre(self, signals: Any, config: Any) -> None:
+        super().build_pre(signals, config)
+        self.rounded = tf.constant(np.repeat([op.neurons.rounded for op in self.ops], self.sizes))
+
+    def step(self, J: Any, dt: Any) -> Any:  # noqa: N803
+        """Count."""
+        return tf.where(self.rounded, tf.round(J), tf.cast(tf.not_equal(J, tf.zeros_like(J)), J.dtype))

@@ -1,0 +1,268 @@
+"""Every layer that has no neurons, written with Nengo's connections and transforms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Mapping
+
+import numpy as np
+
+from snnrepro.network.geometry import same_pads
+from snnrepro.network.layers import (
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Pad,
+    Reduce,
+)
+from snnrepro.simulators.nengo_views import PADDING, View, matrix, whole
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.network.graph import Node
+    from snnrepro.network.layers import Pads
+    from snnrepro.spiking.spiking_network import SpikingNetwork
+
+
+class LayerWriter:
+    """Writes layers into the Nengo network that is open.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        Whose layers are written.
+
+    Attributes
+    ----------
+    input : nengo.Node
+        The image.
+    values : dict of str to View
+        Every value written so far, by node.
+    weights, biases : dict of str to nengo.Connection
+        As in `NengoNetwork`.
+    """
+
+    def __init__(self, spiking: SpikingNetwork) -> None:
+        import nengo
+
+        network = spiking.network
+        self.spiking, self.shapes = spiking, network.shapes
+        self.input = nengo.Node(np.zeros(math.prod(network.input_shape)))
+        self.one = nengo.Node([1.0])
+        self.values: dict[str, View] = {network.input_name: whole(self.input, network.input_shape)}
+        self.weights: dict[str, Any] = {}
+        self.biases: dict[str, Any] = {}
+
+    def write_layer(self, node: Node, target: Any) -> None:
+        """Add what a layer gives to `target`, a Nengo object as large as its value."""
+        _WRITERS[type(node.layer)](self, node, target)
+
+    def picked(self, view: View) -> Any:
+        """Return a Nengo object, or a slice of one, that is the flattened value."""
+        import nengo
+
+        indices, source = view.indices.reshape(-1), view.source
+        n = indices.size
+        if (indices != PADDING).all():
+            if np.array_equal(indices, np.arange(indices[0], indices[0] + n)):
+                return source if n == source.size_out else source[int(indices[0]) : int(indices[0]) + n]
+            return source[indices.tolist()]
+        padded = nengo.Node(size_in=n)
+        connect_entries(source, indices, padded)
+        return padded
+
+    def constant(self, values: AnyArray, target: Any) -> None:
+        """Add a constant, one number an entry of `target`."""
+        import nengo
+
+        if np.any(values):
+            nengo.Connection(self.one, target, transform=np.reshape(values, (-1, 1)), synapse=None)
+
+    def _dense(self, node: Node, target: Any) -> None:
+        import nengo
+
+        layer: Any = node.layer
+        view = self.values[node.inputs[0]]
+        if len(view.shape) > 1:  # over the last axis: a convolution with a kernel of 1, its channels moved in front
+            n_out = layer.weights.shape[1]
+            rows = View(view.source, view.indices.reshape(-1, view.shape[-1]).T[:, np.newaxis])
+            convolved = nengo.Node(size_in=math.prod(self.shapes[node.name]))
+            kernel = layer.weights[np.newaxis, np.newaxis]
+            self._convolve(node.name, rows, kernel, (1, 1), ((0, 0), (0, 0)), convolved)
+            back = np.arange(convolved.size_in).reshape(n_out, -1).T
+            nengo.Connection(self.picked(View(convolved, back)), target, synapse=None)
+        else:
+            source = self.picked(view)
+            if len(np.unique(view.indices)) < view.indices.size:  # Nengo has no matrix behind repeated entries
+                source = nengo.Node(size_in=view.indices.size)
+                nengo.Connection(self.picked(view), source, synapse=None)
+            self.weights[node.name] = nengo.Connection(source, target, transform=layer.weights.T, synapse=None)
+        self._bias(node, target, axis=-1)
+
+    def _bias(self, node: Node, target: Any, axis: int) -> None:
+        """Add the bias of a linear layer, one number a channel, as a connection that can be read back."""
+        import nengo
+
+        layer: Any = node.layer
+        shape = self.shapes[node.name]
+        bias = layer.bias[:, np.newaxis]
+        if len(shape) == 1:
+            self.biases[node.name] = nengo.Connection(self.one, target, transform=bias, synapse=None)
+            return
+        channels = nengo.Node(size_in=len(bias))
+        self.biases[node.name] = nengo.Connection(self.one, channels, transform=bias, synapse=None)
+        per_channel = [1] * len(shape)
+        per_channel[axis] = len(bias)
+        view = View(channels, np.arange(len(bias)).reshape(per_channel)).broadcast(shape)
+        nengo.Connection(self.picked(view), target, synapse=None)
+
+    def _convolution(self, node: Node, target: Any) -> None:
+        layer: Any = node.layer
+        n_axes = layer.weights.ndim - 2
+        self._bias(node, target, axis=0)
+        dilated = any(k > 1 and d > 1 for k, d in zip(layer.weights.shape[2:], layer.dilations))
+        if layer.groups > 1 or dilated or n_axes > 2:
+            self._sparse(node, target)
+            return
+        flat = n_axes == 1  # one spatial axis: an image one row high
+        view = self.values[node.inputs[0]]
+        if flat:
+            view = View(view.source, view.indices[:, np.newaxis])
+        weights = layer.weights[:, :, np.newaxis] if flat else layer.weights
+        strides: tuple[int, ...] = (1, *layer.strides) if flat else layer.strides
+        pads: Pads = ((0, 0), *layer.pads) if flat else layer.pads
+        if isinstance(layer, Conv):
+            self._convolve(node.name, view, weights.transpose(2, 3, 1, 0), strides, pads, target)
+            return
+        reach = weights.shape[2:]
+        inner: Pads = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip(reach, pads))
+        kernel = weights.transpose(2, 3, 0, 1)[::-1, ::-1]
+        self._convolve(node.name, view.spread(strides), kernel, (1, 1), inner, target)
+
+    def _convolve(
+        self, name: str, view: View, kernel: FloatArray, strides: tuple[int, ...], pads: Pads, target: Any
+    ) -> None:
+        """Connect a view of an image to `target` by a convolution, the kernel's axes (height, width, in, out)."""
+        import nengo
+
+        size, ones = kernel.shape[:2], (1,) * len(strides)
+        same = pads == same_pads(view.shape[1:], size, strides, ones, upper=True)
+        if not same:
+            view = view.moved(Pad(((0, 0), *pads)))
+        transform = nengo.Convolution(
+            n_filters=kernel.shape[3],
+            input_shape=view.shape,
+            kernel_size=size,
+            strides=strides,
+            padding="same" if same else "valid",
+            channels_last=False,
+            init=kernel,
+        )
+        self.weights[name] = nengo.Connection(self.picked(view), target, transform=transform, synapse=None)
+
+    def _sparse(self, node: Node, target: Any) -> None:
+        import nengo
+
+        layer: Any = node.layer
+        view = self.values[node.inputs[0]]
+        linear = matrix(layer, view.shape, self.shapes[node.name]).of(view, view.source.size_out)
+        if len(linear.values):
+            indices = np.stack([linear.rows, linear.columns], axis=1)
+            transform = nengo.Sparse(linear.shape, indices=indices, init=linear.values)
+            nengo.Connection(view.source, target, transform=transform, synapse=None)
+
+    def _affine(self, node: Node, target: Any) -> None:
+        import nengo
+
+        layer: Any = node.layer
+        shape = self.shapes[node.name]
+        view = self.values[node.inputs[0]].broadcast(shape)
+        scale = np.broadcast_to(layer.scale, shape).reshape(-1)
+        nengo.Connection(self.picked(view), target, transform=scale, synapse=None)
+        self.constant(np.broadcast_to(layer.offset, shape), target)
+
+    def _add(self, node: Node, target: Any) -> None:
+        import nengo
+
+        for name in node.inputs:
+            view = self.values[name].broadcast(self.shapes[node.name])
+            nengo.Connection(self.picked(view), target, synapse=None)
+
+    def _concat(self, node: Node, target: Any) -> None:
+        layer: Any = node.layer
+        places = np.arange(math.prod(self.shapes[node.name])).reshape(self.shapes[node.name])
+        start = 0
+        for name in node.inputs:
+            view = self.values[name]
+            end = start + view.shape[layer.axis]
+            taken = np.take(places, np.arange(start, end), axis=layer.axis)
+            connect_entries(view.source, view.indices.reshape(-1), target, taken.reshape(-1))
+            start = end
+
+    def _pad(self, node: Node, target: Any) -> None:
+        import nengo
+
+        layer: Any = node.layer
+        view = self.values[node.inputs[0]].moved(layer)
+        nengo.Connection(self.picked(view), target, synapse=None)
+        image = whole(None, self.shapes[node.inputs[0]]).moved(layer)
+        self.constant(np.where(image.indices == PADDING, np.float32(layer.value), 0), target)
+
+
+_WRITERS: Mapping[type, Callable[[LayerWriter, Any, Any], None]] = {
+    Dense: LayerWriter._dense,
+    Conv: LayerWriter._convolution,
+    ConvTranspose: LayerWriter._convolution,
+    AveragePool: LayerWriter._sparse,
+    Reduce: LayerWriter._sparse,
+    Affine: LayerWriter._affine,
+    Add: LayerWriter._add,
+    Concat: LayerWriter._concat,
+    Pad: LayerWriter._pad,
+}
+
+
+def connect_entries(source: Any, indices: AnyArray, target: Any, places: AnyArray | None = None) -> None:
+    """Add entries of `source` (`PADDING` for none) to the entries `places` of `target`, all of them if left out."""
+    import nengo
+
+    places = np.arange(len(indices)) if places is None else places
+    kept = indices != PADDING
+    if kept.any():
+        pre, post = source[indices[kept].tolist()], target
+        if kept.sum() < target.size_in or not np.array_equal(places, np.arange(target.size_in)):
+            post = target[places[kept].tolist()]
+        nengo.Connection(pre, post, synapse=None)
+
+
+def read_back(
+    spiking: SpikingNetwork, weights: Mapping[str, AnyArray], biases: Mapping[str, AnyArray]
+) -> dict[str, Any]:
+    """Return the layers whose weights and biases a simulator holds, from their arrays in Nengo's axes.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        Gives everything else of each layer.
+    weights, biases : mapping of str to numpy.ndarray
+        By node, as `NengoNetwork.weights` and `NengoNetwork.biases` describe them.
+    """
+    found = {}
+    for node in spiking.network.nodes:
+        if node.name in weights:
+            layer: Any = node.layer
+            held = _layers_axes(layer, np.asarray(weights[node.name]))
+            found[node.name] = replace(layer, weights=held, bias=np.asarray(biases[node.name])[:, 0])
+    return found
+
+
+def _layers_axes(layer: Any, held: AnyArray) -> AnyArray:
+    if isinstance(layer, Dense):
+        return held[0, 0] if held.ndim == 4 else held.T
+    kernel = held.transpose(3, 2, 0, 1) if isinstance(layer, Conv) else held[::-1, ::-1].transpose(2, 3, 0, 1)
+    return kernel.reshape(layer.weights.shape)

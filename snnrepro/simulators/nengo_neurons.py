@@ -1,0 +1,158 @@
+"""Neuron types that Nengo does not have: signed integrate-and-fire, running maxima, and counters.
+
+Imported only where a Nengo network is built. NengoDL's versions of them stand in `nengo_dl_neurons`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import nengo
+import numpy as np
+from nengo.params import BoolParam, EnumParam, IntParam, NdarrayParam, NumberParam, StringParam
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
+
+OUTSIDE = -1e30
+"""Constant input of a maximum's neuron that stands for padding: it never wins."""
+
+
+class _NoRates(nengo.neurons.NeuronType):  # type: ignore[misc]  # Nengo has no type hints
+    """Neurons whose gain and bias are given; Nengo asks for their rates all the same, only to store them."""
+
+    def max_rates_intercepts(self, gain: AnyArray, bias: AnyArray) -> tuple[None, None]:
+        """Return nothing."""
+        return None, None
+
+
+class SignedIF(_NoRates):
+    """The neurons of a population of `snnrepro.spiking.neurons.IF`; the input is ``z`` and the bias, the output A s.
+
+    Parameters
+    ----------
+    label : str
+        The population's name: neurons of two populations are never merged into one call.
+    threshold, amplitudes, subtracted, initial_potential : numpy.ndarray
+        One a neuron.
+    retention : float
+        Factor of the membrane potential a step.
+    reset : str
+        "subtract" or "zero".
+    max_spikes : int
+        Most spikes in a step.
+    """
+
+    state = {"potential": nengo.dists.Choice([0.0])}  # noqa: RUF012  # as Nengo declares it
+    spiking = True
+    negative = False
+
+    label = StringParam("label")
+    threshold = NdarrayParam("threshold", shape=("*",))
+    amplitudes = NdarrayParam("amplitudes", shape=("*",))
+    subtracted = NdarrayParam("subtracted", shape=("*",))
+    retention = NumberParam("retention", low=0)
+    reset = EnumParam("reset", values=("subtract", "zero"))
+    max_spikes = IntParam("max_spikes", low=1)
+
+    def __init__(
+        self,
+        label: str = "",
+        threshold: AnyArray | None = None,
+        amplitudes: AnyArray | None = None,
+        subtracted: AnyArray | None = None,
+        initial_potential: AnyArray | None = None,
+        retention: float = 1.0,
+        reset: str = "subtract",
+        max_spikes: int = 1,
+    ) -> None:
+        super().__init__({} if initial_potential is None else {"potential": initial_potential})
+        self.label = label
+        one = np.ones(1)
+        self.threshold = one if threshold is None else threshold
+        self.amplitudes = one if amplitudes is None else amplitudes
+        self.subtracted = self.amplitudes if subtracted is None else subtracted
+        self.retention, self.reset, self.max_spikes = retention, reset, max_spikes
+
+    def step(self, dt: float, J: AnyArray, output: AnyArray, potential: AnyArray) -> None:  # noqa: N803
+        """Advance by one time step."""
+        potential *= self.retention
+        potential += J
+        if self.max_spikes == 1:
+            spikes = (potential >= self.threshold).astype(potential.dtype)
+        else:
+            above = np.floor((potential - self.threshold) / self.subtracted) + 1
+            spikes = np.clip(above, 0, self.max_spikes)
+        output[...] = spikes * self.amplitudes
+        if self.reset == "subtract":
+            potential -= spikes * self.subtracted
+        else:
+            potential[spikes > 0] = 0
+
+
+class Maximum(_NoRates):
+    """The largest of several inputs' sums so far, as what it gains in each step, so that its sum is that maximum.
+
+    The neurons are the candidates, ``(n_candidates, n_maxima)`` in C order; the outputs are the first `n_maxima` ones.
+
+    Parameters
+    ----------
+    label : str
+        The node's name.
+    n_maxima : int
+        How many maxima are taken.
+    growth : float
+        Factor a step of the sums; 0 where each step stands for itself, as for what the image alone decides.
+    """
+
+    state = {"total": nengo.dists.Choice([0.0]), "largest": nengo.dists.Choice([0.0])}  # noqa: RUF012
+    spiking = True
+    negative = True
+
+    label = StringParam("label")
+    n_maxima = IntParam("n_maxima", low=1)
+    growth = NumberParam("growth", low=0)
+
+    def __init__(self, label: str = "", n_maxima: int = 1, growth: float = 1.0) -> None:
+        super().__init__()
+        self.label, self.n_maxima, self.growth = label, n_maxima, growth
+
+    def step(self, dt: float, J: AnyArray, output: AnyArray, total: AnyArray, largest: AnyArray) -> None:  # noqa: N803
+        """Advance by one time step."""
+        n = self.n_maxima
+        total *= self.growth
+        total += J
+        now = total.reshape(-1, n).max(axis=0)
+        output[:n] = now - self.growth * largest[:n]
+        output[n:] = 0
+        largest[:n] = now
+
+
+class Counter(_NoRates):
+    """1 where the input is not 0; or, `rounded`, the whole number next to it."""
+
+    spiking = False
+    negative = True
+    rounded = BoolParam("rounded")
+
+    def __init__(self, rounded: bool = False) -> None:
+        super().__init__()
+        self.rounded = rounded
+
+    def step(self, dt: float, J: AnyArray, output: AnyArray) -> None:  # noqa: N803
+        """Count."""
+        output[...] = np.rint(J) if self.rounded else J != 0
+
+
+def ensemble(neuron_type: Any, n: int, gain: float = 1.0, bias: AnyArray | float = 0.0, label: str = "") -> Any:
+    """Return a Nengo ensemble of which only the neurons are used; what arrives there is multiplied by `gain`."""
+    return nengo.Ensemble(
+        n,
+        1,
+        neuron_type=neuron_type,
+        gain=nengo.dists.Choice([gain]),
+        bias=np.array(np.broadcast_to(bias, (n,)), np.float64),
+        encoders=np.ones((n, 1)),
+        eval_points=np.zeros((1, 1)),
+        label=label,
+    )

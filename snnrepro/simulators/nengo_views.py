@@ -1,0 +1,152 @@
+"""Index arithmetic for Nengo, whose values are flat: picked and moved entries, windows, layers as sparse matrices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from snnrepro.network.forward import compute
+from snnrepro.network.geometry import window
+from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool, Pad
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.network.layers import Layer, Pads, Reduce
+
+PADDING = -1
+"""The index of an entry that is always 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A value as entries of a Nengo object.
+
+    Attributes
+    ----------
+    source : nengo.Node or nengo.ensemble.Neurons
+        Where the entries stand.
+    indices : numpy.ndarray
+        int64, of the value's shape: the place of each entry in `source`; `PADDING` where it is 0.
+    """
+
+    source: Any
+    indices: IntArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The value's shape, without the batch axis."""
+        return tuple(self.indices.shape)
+
+    def moved(self, layer: Layer) -> View:
+        """Return what a layer that only picks and moves entries gives (Reshape, Transpose, Select, Pad with 0)."""
+        if isinstance(layer, Pad):
+            layer = Pad(layer.pads, float(PADDING))
+        indices: Any = self.indices[np.newaxis]
+        return View(self.source, np.asarray(compute(layer, indices)[0], np.int64))
+
+    def broadcast(self, shape: Sequence[int]) -> View:
+        """Return the value broadcast to a shape."""
+        return View(self.source, np.broadcast_to(self.indices, tuple(shape)))
+
+    def spread(self, strides: Sequence[int]) -> View:
+        """Return an image with zeros between its rows, so that they lie `strides` apart."""
+        space = [(size - 1) * stride + 1 for size, stride in zip(self.shape[1:], strides)]
+        indices = np.full((self.shape[0], *space), PADDING, np.int64)
+        indices[(slice(None), *(slice(None, None, stride) for stride in strides))] = self.indices
+        return View(self.source, indices)
+
+
+def whole(source: Any, shape: Sequence[int]) -> View:
+    """Return the view of all of a Nengo object."""
+    return View(source, np.arange(math.prod(shape)).reshape(tuple(shape)))
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A linear layer without its constant, ``(n_out, n_in)``: the places and values of the entries that are not 0."""
+
+    shape: tuple[int, int]
+    rows: IntArray
+    columns: IntArray
+    values: FloatArray
+
+    @property
+    def transposed(self) -> Matrix:
+        """The adjoint."""
+        return Matrix(self.shape[::-1], self.columns, self.rows, self.values)
+
+    def of(self, view: View, size: int) -> Matrix:
+        """Return the matrix that takes a view's source of `size` numbers in place of the view."""
+        columns = view.indices.reshape(-1)[self.columns]
+        kept = columns != PADDING
+        return Matrix((self.shape[0], size), self.rows[kept], columns[kept], self.values[kept])
+
+
+def windows(
+    shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads
+) -> IntArray:
+    """Return the indices of what each window of an image sees, ``(channels, n_windows, kernel)``, `PADDING` outside."""
+    places: Any = np.arange(math.prod(shape)).reshape(1, *shape)
+    places = np.asarray(compute(Pad(((0, 0), *pads), float(PADDING)), places)[0], np.int64)
+    counts = [window(*axis) for axis in zip(shape[1:], kernel, strides, dilations, pads)]
+    for axis, (count, k, stride, dilation) in enumerate(zip(counts, kernel, strides, dilations)):
+        picked = np.arange(count)[:, np.newaxis] * stride + np.arange(k) * dilation
+        # (channels, *windows so far, *rest, *kernel so far): the new kernel axis goes to the end.
+        places = np.moveaxis(np.take(places, picked, axis=axis + 1), axis + 2, -1)
+    seen: IntArray = places.reshape(shape[0], math.prod(counts), math.prod(kernel))
+    return seen
+
+
+def maximum_windows(layer: MaxPool | Reduce, shape: Sequence[int]) -> IntArray:
+    """Return the indices among which each number of a maximum is the largest, ``(n_out, n_candidates)``."""
+    if isinstance(layer, MaxPool):
+        seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
+        return seen.reshape(-1, seen.shape[-1])
+    places = np.arange(math.prod(shape)).reshape(tuple(shape))
+    last = [len(shape) - 1 - place for place in range(len(layer.axes))][::-1]
+    moved = np.moveaxis(places, layer.axes, last)
+    return moved.reshape(-1, math.prod(shape[axis] for axis in layer.axes))
+
+
+def matrix(layer: Conv | ConvTranspose | AveragePool | Reduce, shape: Sequence[int], after: Sequence[int]) -> Matrix:
+    """Return a linear layer as a sparse matrix from a value of `shape` to one of `after`."""
+    if isinstance(layer, Conv):
+        return _convolution(layer, shape, after)
+    if isinstance(layer, ConvTranspose):  # the adjoint of the convolution with the same weights, read the other way
+        bias = np.zeros(len(layer.weights), np.float32)
+        adjoint = Conv(layer.weights, bias, layer.strides, layer.dilations, layer.pads, layer.groups)
+        return _convolution(adjoint, after, shape).transposed
+    if isinstance(layer, AveragePool):
+        return _average(layer, shape)
+    sizes = math.prod(after), math.prod(shape)
+    rows = np.broadcast_to(np.arange(sizes[0]).reshape(tuple(after)), tuple(shape)).reshape(-1)
+    return Matrix(sizes, rows, np.arange(sizes[1]), np.full(sizes[1], sizes[0] / sizes[1], np.float32))
+
+
+def _convolution(layer: Conv, shape: Sequence[int], after: Sequence[int]) -> Matrix:
+    out, per_group, *kernel = layer.weights.shape
+    groups = layer.groups
+    seen = windows(shape, kernel, layer.strides, layer.dilations, layer.pads)
+    n_windows, n_kernel = seen.shape[1:]
+    # Axes: groups, out, in, windows, kernel.
+    columns = seen.reshape(groups, 1, per_group, n_windows, n_kernel)
+    weights = layer.weights.reshape(groups, out // groups, per_group, 1, n_kernel)
+    rows = (np.arange(out)[:, np.newaxis] * n_windows + np.arange(n_windows)).reshape(groups, -1, 1, n_windows, 1)
+    rows, columns, values = np.broadcast_arrays(rows, columns, weights)
+    kept = (columns != PADDING) & (values != 0)
+    return Matrix((math.prod(after), math.prod(shape)), rows[kept], columns[kept], values[kept])
+
+
+def _average(layer: AveragePool, shape: Sequence[int]) -> Matrix:
+    seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
+    inside = (seen != PADDING).sum(axis=-1, keepdims=True)
+    # What the layer gives for ones is the share of a window that lies inside: it tells the denominator.
+    shares = compute(layer, np.ones((1, *shape), np.float32))[0].reshape(*seen.shape[:2], 1)
+    values: AnyArray = np.where(inside > 0, shares / np.maximum(inside, 1), 0).astype(np.float32)
+    rows = np.arange(seen.shape[0] * seen.shape[1]).reshape(*seen.shape[:2], 1)
+    rows, columns, values = np.broadcast_arrays(rows, seen, values)
+    kept = columns != PADDING
+    return Matrix((rows.size // rows.shape[-1], math.prod(shape)), rows[kept], columns[kept], values[kept])
