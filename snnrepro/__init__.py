@@ -8,6 +8,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load": "snnrepro.readers.load",
+    "load_spiking": "snnrepro.spiking.archive",
+    "convert": "snnrepro.spiking.convert",
+    "Recipe": "snnrepro.spiking.convert",
+    "SpikingNetwork": "snnrepro.spiking.spiking_network",
     "verify": "snnrepro.verification",
     "Network": "snnrepro.network.graph",
     "SnnReproError": "snnrepro.errors",
@@ -24,9 +28,13 @@ __all__ = [
     "DependencyError",
     "ModelError",
     "Network",
+    "Recipe",
     "SnnReproError",
+    "SpikingNetwork",
     "UnsupportedError",
+    "convert",
     "load",
+    "load_spiking",
     "verify",
 ]
 
@@ -34,6 +42,9 @@ if TYPE_CHECKING:
     from snnrepro.errors import ArchiveError, DataError, DependencyError, ModelError, SnnReproError, UnsupportedError
     from snnrepro.network.graph import Network
     from snnrepro.readers.load import load
+    from snnrepro.spiking.archive import load_spiking
+    from snnrepro.spiking.convert import Recipe, convert
+    from snnrepro.spiking.spiking_network import SpikingNetwork
     from snnrepro.verification import verify
 
 

@@ -105,25 +105,111 @@ def inspect(model: Path, as_json: bool) -> None:
         network_table.print_layers(network, _console())
 
 
+_RECIPES = ("balanced", "rate", "balanced-lif", "thesis")
+_recipe = click.option("--recipe", type=click.Choice(_RECIPES), default="balanced", show_default=True)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The spiking network, an npz file.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Images `x` (and labels `y`) in an npz file.")
+@_recipe
+@click.option("--n-steps", type=click.IntRange(1), help="Time steps that it will run.  [default: 15]")
+@click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most these points.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the initial potentials (recipe thesis).")
+@_json
+def convert(
+    model: Path,
+    output: Path,
+    calibration: Path | None,
+    recipe: str,
+    n_steps: int | None,
+    max_loss: float | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Turn MODEL (.onnx or .npz) into a spiking network, without retraining.
+
+    Example: snnrepro convert model.onnx -o spiking.npz --calibration train.npz --n-steps 8
+    """
+    from snnrepro.datasets import read_data
+    from snnrepro.readers.load import load
+    from snnrepro.spiking.convert import convert as convert_network
+
+    if n_steps is not None and max_loss is not None:
+        raise SnnReproError("give --n-steps or --max-loss, not both: --max-loss finds the number of steps")
+    images = None if calibration is None else read_data(calibration)
+    given = None if images is None else images[0] if images[1] is None else images
+    spiking = convert_network(load(model), recipe, given, n_steps, max_loss, seed)
+    spiking.save(output)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **spiking.provenance}, indent=2))
+    else:
+        for name, value in spiking.provenance.items():
+            click.echo(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name.replace('_', ' ')}: {value}")
+        click.echo(f"written: {output}")
+
+
+@main.command("run")
+@click.argument("spiking", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--n-steps", type=click.IntRange(1), help="Time steps.  [default: those it was converted for]")
+@click.option(
+    "--simulator", type=click.Choice(["event", "plain", "nengo", "nengo-dl"]), default="event", show_default=True
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Scores, predictions and counts, an npz file.")
+@_json
+def run_network(
+    spiking: Path, data: Path, n_steps: int | None, simulator: str, output: Path | None, as_json: bool
+) -> None:
+    """Run SPIKING (.npz, of `snnrepro convert`) on the images `x` of DATA (.npz); accuracy where it has labels `y`.
+
+    Example: snnrepro run spiking.npz test.npz
+    """
+    from snnrepro.datasets import read_data
+    from snnrepro.report import run_table
+    from snnrepro.spiking.archive import load_spiking
+
+    network, (x, y) = load_spiking(spiking), read_data(data)
+    with _progress_bar("simulating") as advance:
+        found = network.run(x, n_steps, simulator, progress=advance)
+    if output is not None:
+        run_table.save(found, output)
+    if as_json:
+        click.echo(json.dumps(run_table.as_dict(found, y), indent=2))
+    else:
+        run_table.print_run(found, y, _console())
+        if output is not None:
+            click.echo(f"written: {output}")
+
+
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
+@click.option("--recipe", type=click.Choice(_RECIPES), help="Compare the spiking network of this recipe too.")
+@click.option("--n-steps", type=click.IntRange(1), default=15, show_default=True, help="Time steps, with --recipe.")
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images are compared.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(model: Path, data: Path, images: int, as_json: bool) -> None:
-    """Compare MODEL with what is read from it, hop by hop and layer by layer, on the images `x` of DATA (.npz).
+@_json
+def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: int, as_json: bool) -> None:
+    """Compare MODEL with what is made of it, hop by hop and layer by layer, on the images `x` of DATA (.npz).
 
-    Exit status 1 if a layer differs; the first one is named.
+    With --recipe the first 1,000 images calibrate the neurons, and two hops are added: what the neurons' rate curves
+    cost, and what too few steps cost. Exit status 1 if a layer differs; the first one is named.
 
-    Example: snnrepro verify model.onnx data.npz
+    Example: snnrepro verify model.onnx data.npz --recipe balanced
     """
     from dataclasses import asdict
 
-    from snnrepro.datasets import read_images
+    from snnrepro.datasets import read_data
+    from snnrepro.readers.load import load
     from snnrepro.report import network_table
+    from snnrepro.spiking.convert import convert as convert_network
     from snnrepro.verification import verify as compare_hops
 
-    found = compare_hops(model, read_images(data)[:images])
+    x, _ = read_data(data)
+    spiking = None if recipe is None else convert_network(load(model), recipe, x, n_steps)
+    found = compare_hops(model, spiking, x[:images])
     if as_json:
         click.echo(json.dumps({"passed": found.passed, "comparisons": [asdict(one) for one in found.comparisons]}))
     else:
@@ -180,6 +266,20 @@ def _require_writable(folder: Path) -> None:
         raise SnnReproError(
             f"{folder}: nothing can be written there ({error.strerror}); choose a folder with -o"
         ) from error
+
+
+@contextlib.contextmanager
+def _progress_bar(what: str) -> Iterator[Callable[[float], None] | None]:
+    """Show a bar with the time left on a terminal, nothing in a pipe; advanced by fractions of the work."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda fraction: bar.advance(task, fraction)
 
 
 @contextlib.contextmanager

@@ -36,14 +36,14 @@ X = np.random.RandomState(1).rand(8, 6).astype(np.float32)
 def test_a_network_that_was_read_right_agrees_at_every_layer(data):
     network = data.draw(dense_networks())
     x = data.draw(images_for(network))
-    found = verify(as_onnx(network), x)
+    found = verify(as_onnx(network), None, x)
     assert found.passed, found.first_difference
     hops = [one.hop for one in found.comparisons]
     assert hops.count("onnxruntime = forward") == hops.count("forward = npz round trip") > 0
 
 
 def test_every_layer_is_compared_with_onnxruntimes():
-    found = verify(_model(), X)
+    found = verify(_model(), None, X)
     compared = [one.layer for one in found.comparisons if one.hop == "onnxruntime = forward"]
     assert compared == ["dense/0", "relu/0", "dense/1", "relu/1", "dense/2", "relu/2"]
     assert all(one.relative_error < 1e-6 and one.pearson > 0.999999 for one in found.comparisons)
@@ -56,9 +56,9 @@ def test_the_first_layer_that_differs_is_named(monkeypatch):
         value = original(layer, *x)
         return value * 1.001 if isinstance(layer, Dense) and layer.weights.shape == (4, 5) else value
 
-    assert verify(_model(), X).passed
+    assert verify(_model(), None, X).passed
     monkeypatch.setattr(forward, "compute", faulty)
-    found = verify(_model(), X)
+    found = verify(_model(), None, X)
     assert not found.passed
     assert (found.first_difference.hop, found.first_difference.layer) == ("onnxruntime = forward", "dense/1")
     assert found.first_difference.relative_error == pytest.approx(0.001, rel=0.01)
@@ -73,7 +73,7 @@ def test_an_archive_that_loses_a_bit_is_noticed(monkeypatch):
 
     monkeypatch.setattr(archive, "read_array", rounded)
     monkeypatch.setattr(archive, "_digest", lambda array: "the same")
-    found = verify(_model(), X)
+    found = verify(_model(), None, X)
     assert found.first_difference.hop == "forward = npz round trip"
     assert found.first_difference.layer == "dense/0"
 
@@ -82,13 +82,13 @@ def test_a_keras_model_is_compared_with_onnxruntime_first(tf):
     image = tf.keras.Input((3, 2))
     model = tf.keras.Model(image, tf.keras.layers.Dense(4, activation="relu")(tf.keras.layers.Flatten()(image)))
     x = np.random.RandomState(0).rand(5, 3, 2).astype(np.float32)
-    found = verify(model, x)
+    found = verify(model, None, x)
     assert found.comparisons[0].hop == "Keras = onnxruntime"
     assert found.passed
 
 
 def test_a_network_alone_makes_the_round_trip():
-    found = verify(snnrepro.load(_model()), X)
+    found = verify(snnrepro.load(_model()), None, X)
     assert {one.hop for one in found.comparisons} == {"forward = npz round trip"}
     assert found.passed
 

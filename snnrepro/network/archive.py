@@ -13,7 +13,7 @@ import reprlib
 import zipfile
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, TypeVar
 
 import numpy as np
 
@@ -26,8 +26,14 @@ from snnrepro.network.layers import LAYER_TYPES
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
+Built = TypeVar("Built")
+
 FORMAT = "snnrepro-network"
 VERSION = 1
+_HINTS = {
+    FORMAT: ": a trained network; make a spiking one of it with snnrepro convert",
+    "snnrepro-spiking-network": ": a spiking network; read it with snnrepro.load_spiking, or run it with snnrepro run",
+}
 _HEADER = "header"
 _HEADER_LIMIT = 64 * 2**20  # bytes; a graph's description is kilobytes
 _LAYERS = {layer.__name__: layer for layer in LAYER_TYPES}
@@ -44,31 +50,7 @@ def save(network: Network, path: str | Path) -> None:
         The archive; by custom it ends in ``.npz``.
     """
     arrays: dict[str, AnyArray] = {}
-    nodes = []
-    for index, node in enumerate(network.nodes):
-        values: dict[str, Any] = {}
-        for field in fields(node.layer):
-            value = getattr(node.layer, field.name)
-            if isinstance(value, np.ndarray):
-                key = f"{index}.{field.name}"
-                arrays[key] = value
-                values[field.name] = {"array": key, "shape": list(value.shape), "sha256": _digest(value)}
-            else:
-                values[field.name] = value
-        nodes.append(
-            {"name": node.name, "inputs": list(node.inputs), "layer": type(node.layer).__name__, "fields": values}
-        )
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "input": {"name": network.input_name, "shape": list(network.input_shape)},
-        "nodes": nodes,
-        "sources": dict(network.sources),
-    }
-    text = json.dumps(header, sort_keys=True).encode()
-    with written_whole(path) as file:
-        arrays[_HEADER] = np.frombuffer(text, dtype=np.uint8)
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
+    write(path, {"format": FORMAT, "version": VERSION, **describe(network, arrays)}, arrays)
 
 
 def load(path: str | Path) -> Network:
@@ -89,11 +71,41 @@ def load(path: str | Path) -> Network:
     ArchiveError
         The file is missing, damaged, foreign, or of a newer version.
     """
+    return read(path, FORMAT, VERSION, rebuild)
+
+
+def write(path: str | Path, header: Mapping[str, Any], arrays: dict[str, AnyArray]) -> None:
+    """Write a header and the arrays that it declares."""
+    text = json.dumps(header, sort_keys=True).encode()
+    with written_whole(path) as file:
+        everything = {**arrays, _HEADER: np.frombuffer(text, dtype=np.uint8)}
+        np.savez(file, **everything)  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
+
+
+def read(
+    path: str | Path,
+    kind: str,
+    version: int,
+    build: Callable[[zipfile.ZipFile, Mapping[str, Any]], Built],
+) -> Built:
+    """Return what `build` makes of an archive and its header; whatever is wrong with the file is an ArchiveError.
+
+    Parameters
+    ----------
+    path : str or Path
+        The archive.
+    kind, version : str, int
+        The format that is expected, and its newest version that can be read.
+    build : callable
+        Gets the opened archive and the header.
+    """
     try:
         if not Path(path).is_file():
             raise ArchiveError("not a file" if Path(path).exists() else "no such file")
         with zipfile.ZipFile(path) as archive:
-            network = _read(archive)
+            header = _checked_header(archive, kind, version)
+            with np.errstate(all="ignore"):
+                built = build(archive, header)
     except MemoryError as error:
         raise ArchiveError(f"{path}: its arrays do not fit into the memory") from error
     except ModelError as error:
@@ -102,44 +114,69 @@ def load(path: str | Path) -> Network:
         raise ArchiveError(f"{path}: not a readable npz archive ({error})") from error
     except Exception as error:  # whatever its header says, the archive is at fault
         raise ArchiveError(f"{path}: the archive is damaged ({one_line(error)})") from error
-    return network
+    return built
 
 
-def _read(archive: zipfile.ZipFile) -> Network:
-    names = archive.namelist()
-    if _HEADER + ".npy" not in names:
-        raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
-    if len(set(names)) < len(names):
-        raise ArchiveError(f"members are there twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
-    header = _read_header(archive)
+def describe(network: Network, arrays: dict[str, AnyArray]) -> dict[str, Any]:
+    """Return a network as a header's entries; its arrays are put into `arrays`."""
+    nodes = []
+    for index, node in enumerate(network.nodes):
+        values: dict[str, Any] = {}
+        for field in fields(node.layer):
+            value = getattr(node.layer, field.name)
+            is_array = isinstance(value, np.ndarray)
+            values[field.name] = declare(value, f"{index}.{field.name}", arrays) if is_array else value
+        nodes.append(
+            {"name": node.name, "inputs": list(node.inputs), "layer": type(node.layer).__name__, "fields": values}
+        )
+    return {
+        "input": {"name": network.input_name, "shape": list(network.input_shape)},
+        "nodes": nodes,
+        "sources": dict(network.sources),
+    }
+
+
+def declare(value: AnyArray, key: str, arrays: dict[str, AnyArray]) -> dict[str, Any]:
+    """Put an array into `arrays` and return its entry in the header."""
+    arrays[key] = value
+    return {"array": key, "shape": list(value.shape), "sha256": _digest(value)}
+
+
+def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
+    """Return the network that `describe` wrote."""
     shape = header["input"]["shape"]
     if not _fits("tuple[int, ...]", _tuples(shape)) or min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
         raise ArchiveError(f"the input's shape {reprlib.repr(shape)} is none")
     keys = [value["array"] for entry in header["nodes"] for value in entry["fields"].values() if _is_array(value)]
     if len(set(keys)) < len(keys):  # each would be read anew, and fill the memory from a small file
         raise ArchiveError("an array is declared for two nodes")
-    with np.errstate(all="ignore"):
-        nodes = tuple(_read_node(archive, entry) for entry in header["nodes"])
-        return Network(
-            str(header["input"]["name"]),
-            tuple(shape),
-            nodes,
-            {str(key): str(value) for key, value in header["sources"].items()},
-        )
+    return Network(
+        str(header["input"]["name"]),
+        tuple(shape),
+        tuple(_read_node(archive, entry) for entry in header["nodes"]),
+        {str(key): str(value) for key, value in header["sources"].items()},
+    )
 
 
-def _read_header(archive: zipfile.ZipFile) -> Mapping[str, Any]:
+def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping[str, Any]:
+    names = archive.namelist()
+    if _HEADER + ".npy" not in names:
+        raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
+    if len(set(names)) < len(names):
+        raise ArchiveError(f"members are there twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
         raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
     header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
-    if header.get("format") != FORMAT:
-        raise ArchiveError(f"format {reprlib.repr(header.get('format'))}, expected {FORMAT!r}")
+    if header.get("format") != kind:
+        found = header.get("format")
+        hint = _HINTS.get(found, "") if isinstance(found, str) else ""
+        raise ArchiveError(f"format {reprlib.repr(found)}, expected {kind!r}{hint}")
     version = header["version"]
     if type(version) is not int or version < 1:
         raise ArchiveError(f"format version {reprlib.repr(version)} is none")
-    if version > VERSION:
+    if version > newest:
         raise ArchiveError(
-            f"written in format version {version}, this snnrepro reads up to {VERSION}; "
+            f"written in format version {version}, this snnrepro reads up to {newest}; "
             "run: pip install --upgrade snnrepro"
         )
     checked: Mapping[str, Any] = header
@@ -164,7 +201,7 @@ def _read_node(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
     kinds = {field.name: str(field.type) for field in fields(layer_type)}
     values: dict[str, Any] = {}
     for key, given in entry["fields"].items():
-        value = _read_array(archive, given) if _is_array(given) else _tuples(given)
+        value = read_declared(archive, given) if _is_array(given) else _tuples(given)
         if key in kinds and not _fits(kinds[key], value):
             raise ArchiveError(f"node {name!r}: the archive is damaged, {key} is {reprlib.repr(given)}")
         if key in _AT_LEAST_ONE and min(value if isinstance(value, tuple) else (value,), default=1) < 1:
@@ -173,7 +210,8 @@ def _read_node(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
     return Node(name, tuple(str(one) for one in entry["inputs"]), layer_type(**values))
 
 
-def _read_array(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
+def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
+    """Return an array that a header declares: float32, finite, of the declared shape, unchanged."""
     key = declared["array"]
     shape: tuple[int, ...] = _tuples(declared["shape"])
     if not _fits("tuple[int, ...]", shape) or min(shape, default=0) < 0:

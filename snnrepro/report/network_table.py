@@ -60,7 +60,7 @@ def print_verification(found: Verification, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for one in found.comparisons:
-        verdict = "[green]same[/green]" if one.agrees else "[bold red]differs[/bold red]"
+        verdict = "[green]agrees[/green]" if one.agrees else "[bold red]differs[/bold red]"
         numbers = (f"{one.max_error:.2g}", f"{one.relative_error:.2g}", f"{one.pearson:.6f}")
         table.add_row(one.hop, escape(one.layer), *numbers, verdict)
     console.print(table)

@@ -10,7 +10,7 @@ import numpy as np
 from snnrepro.arrays import frozen
 from snnrepro.network.forward import compute
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, ReLU
-from snnrepro.simulators.run import Progress, Run, step_weights
+from snnrepro.spiking.run import Progress, Run, step_weights
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import is_maximum
 from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
@@ -24,7 +24,7 @@ _NUMBERS = 2**25
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in chunks of bounded memory; parameters and result as `snnrepro.simulators.run.simulate`."""
+    """Simulate `x` in chunks of bounded memory; parameters and result as `snnrepro.spiking.run.simulate`."""
     network = spiking.network
     per_image = sum(math.prod(shape) for shape in network.shapes.values())
     size = max(1, min(1000, _NUMBERS // per_image))
@@ -53,6 +53,22 @@ def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[s
         for name, train in trains.items():
             train.append(stepper.outputs[name])
     return {name: np.stack(train, axis=1) for name, train in trains.items()}
+
+
+def mean_outputs(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
+    """Return what every population averages over its steps, and the scores, ``(n_images, *shape)`` by name.
+
+    Steps count as in the readout: step t by ``growth ** -t``.
+    """
+    stepper, readout = Stepper(spiking, x), Readout(spiking)
+    sums = {name: np.zeros((len(x), *spiking.network.shapes[name]), np.float64) for name in spiking.populations}
+    weights = step_weights(spiking.growth, spiking.n_steps)
+    for weight in weights:
+        readout.add(stepper.step())
+        for name, output in stepper.outputs.items():
+            sums[name] += weight * output
+    means = {name: (total / weights.sum()).astype(np.float32) for name, total in sums.items()}
+    return {**means, spiking.network.nodes[-1].name: scores_of(spiking, readout.value)}
 
 
 class Stepper:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import ArrayFields
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray
+    from snnrepro.arrays import AnyArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class IF:
 
     Examples
     --------
-    >>> IF().rate(0.25, amplitude=1.0, dt=0.001)          # Hz: a spike every four steps of 1 ms
-    250.0
-    >>> IF().current(250.0, amplitude=1.0, dt=0.001)
-    0.25
+    >>> IF().rate(0.25, subtracted=1.0, dt=0.001)          # Hz: a spike every four steps of 1 ms
+    array(250.)
+    >>> IF().current(250.0, subtracted=1.0, dt=0.001)
+    array(0.25)
     """
 
     tau: float | None = None
@@ -76,37 +78,59 @@ class IF:
         """Return the factor by which the membrane potential is multiplied in a step of `dt` s."""
         return self.growth * (1.0 if self.tau is None else math.exp(-dt / self.tau))
 
-    def rate(self, current: float, amplitude: float, dt: float) -> float:
-        """Return the firing rate, Hz, for a constant input a step, with the threshold at the amplitude.
+    def rate(self, current: Any, subtracted: Any, dt: float, threshold: Any = None) -> AnyArray:
+        r"""Return the firing rate, Hz, for a constant input of every step.
 
-        Without a leak it is ``current / (amplitude dt)`` up to ``max_spikes / dt``. With one, the membrane follows
-        ``v_t = v_inf (1 - retention ** t)`` with ``v_inf = current / (1 - retention)`` and, reset to zero, fires when
-        it reaches the amplitude, after a whole number of steps; with reset by subtraction what lies above the
-        threshold is kept, and the rate returned is the mean, ``1 / t`` at the real-valued crossing (Rueckauer 2017).
+        Without a leak it is :math:`I / (R\, dt)`. With one, the membrane approaches
+        :math:`v_\infty = I / (1 - \gamma)` and takes
+        :math:`\log\frac{v_\infty - \vartheta}{v_\infty - v_{reset}} / \log\gamma` steps from its reset to the
+        threshold; a reset to zero waits for the end of a step. Never more than ``max_spikes / dt``. With a growing
+        membrane it is the rate that the weighted spikes stand for.
+
+        Parameters
+        ----------
+        current : array_like
+            Input of every step, the bias included.
+        subtracted : array_like
+            What a spike takes from the membrane potential.
+        dt : float
+            Length of a step, s.
+        threshold : array_like, optional
+            `subtracted` if left out.
         """
-        top = self.max_spikes / dt
-        if current <= 0:
-            return 0.0
-        retention = self.retention(dt)
-        if retention >= 1.0:
-            steps = amplitude / current
-        elif current <= amplitude * (1.0 - retention):
-            return 0.0
-        else:
-            steps = math.log1p(-amplitude * (1.0 - retention) / current) / math.log(retention)
-        if self.reset == "zero":
-            steps = math.ceil(steps - 1e-9)
-        return min(1.0 / (steps * dt), top)
+        current, subtracted = np.asarray(current, np.float64), np.asarray(subtracted, np.float64)
+        threshold = subtracted if threshold is None else np.asarray(threshold, np.float64)
+        start = threshold - subtracted if self.reset == "subtract" else 0.0 * threshold
+        leak = 1.0 if self.tau is None else math.exp(-dt / self.tau)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if leak == 1.0:
+                steps = (threshold - start) / current
+                fires = current > 0
+            else:
+                limit = current / (1.0 - leak)
+                steps = np.log((limit - threshold) / (limit - start)) / math.log(leak)
+                fires = limit > threshold
+            if self.reset == "zero":
+                steps = np.ceil(steps - 1e-9)
+            rate = 1.0 / (np.maximum(steps, 1.0 / self.max_spikes) * dt)
+        return np.asarray(np.where(fires, rate, 0.0))
 
-    def current(self, rate: float, amplitude: float, dt: float) -> float:
-        """Return the constant input a step that fires at `rate` Hz: the inverse of `rate` (reset by subtraction)."""
-        if not 0 < rate <= self.max_spikes / dt:
-            raise ModelError(f"IF: rates lie above 0 and up to {self.max_spikes / dt} Hz, got {rate}")
-        retention = self.retention(dt)
+    def current(self, rate: Any, subtracted: Any, dt: float) -> AnyArray:
+        """Return the constant input that fires at `rate` Hz, the inverse of `rate` with the threshold at `subtracted`.
+
+        Raises
+        ------
+        ModelError
+            A rate is not above 0 and at most ``max_spikes / dt``.
+        """
+        rate, subtracted = np.asarray(rate, np.float64), np.asarray(subtracted, np.float64)
+        if not (np.all(rate > 0) and np.all(rate <= self.max_spikes / dt)):
+            raise ModelError(f"IF: rates lie above 0 and up to {self.max_spikes / dt:g} Hz, got {rate}")
         steps = 1.0 / (rate * dt)
-        if retention >= 1.0:
-            return amplitude / steps
-        return amplitude * (1.0 - retention) / (1.0 - retention**steps)
+        if self.tau is None:
+            return np.asarray(subtracted / steps)
+        leak = math.exp(-dt / self.tau)
+        return np.asarray(subtracted * (1.0 - leak) / (1.0 - leak**steps))
 
 
 @dataclass(frozen=True)
@@ -145,7 +169,7 @@ class LIF:
 
     Examples
     --------
-    >>> round(LIF().rate(LIF().gain * 1.0 + LIF().bias), 6)
+    >>> print(LIF().rate(LIF().gain * 1.0 + LIF().bias).round(6))
     100.0
     """
 
@@ -164,24 +188,35 @@ class LIF:
         Solves ``max_rate = 1 / (tau_ref - tau_rc log(1 - 1 / J))`` for ``J = gain + bias`` together with
         ``gain * intercept + bias = 1``.
         """
-        return (self.current(self.max_rate) - 1.0) / (1.0 - self.intercept)
+        return float(self.current(self.max_rate) - 1.0) / (1.0 - self.intercept)
 
     @property
     def bias(self) -> float:
         """Constant current; 1, the threshold, where `intercept` is 0."""
         return 1.0 - self.gain * self.intercept
 
-    def rate(self, current: float) -> float:
-        """Return the firing rate, Hz, for a constant current J: ``1 / (tau_ref - tau_rc log(1 - 1 / J))`` above 1."""
-        if current <= 1.0:
-            return 0.0
-        return 1.0 / (self.tau_ref - self.tau_rc * math.log1p(-1.0 / current))
+    def rate(self, current: Any) -> AnyArray:
+        r"""Return the firing rate, Hz, for a constant current: :math:`1 / (\tau_{ref} - \tau_{rc} \log(1 - 1 / J))`.
 
-    def current(self, rate: float) -> float:
-        """Return the constant current J that fires at `rate` Hz: the inverse of `rate`."""
-        if not 0 < rate * self.tau_ref < 1:
+        It is 0 up to J = 1 (Eliasmith & Anderson, Neural Engineering, 2003).
+        """
+        current = np.asarray(current, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = 1.0 / (self.tau_ref - self.tau_rc * np.log1p(-1.0 / current))
+        return np.asarray(np.where(current > 1.0, rate, 0.0))
+
+    def current(self, rate: Any) -> AnyArray:
+        """Return the constant current J that fires at `rate` Hz: the inverse of `rate`.
+
+        Raises
+        ------
+        ModelError
+            A rate is not above 0 and under ``1 / tau_ref``.
+        """
+        rate = np.asarray(rate, np.float64)
+        if not (np.all(rate > 0) and np.all(rate * self.tau_ref < 1)):
             raise ModelError(f"LIF: rates lie above 0 and under 1 / tau_ref = {1 / self.tau_ref:g} Hz, got {rate}")
-        return 1.0 / -math.expm1((self.tau_ref - 1.0 / rate) / self.tau_rc)
+        return np.asarray(-1.0 / np.expm1((self.tau_ref - 1.0 / rate) / self.tau_rc))
 
 
 Neuron = Union[IF, LIF]
@@ -220,3 +255,17 @@ class Population(ArrayFields):
         if self.subtracted is None:
             object.__setattr__(self, "subtracted", self.amplitude)
         super().__post_init__()
+
+    def mean_output(self, z: Any, dt: float) -> FloatArray:
+        """Return the output that the neurons average in endless time for a constant input `z`, of its shape.
+
+        Amplitude times rate; where they fire less than they can it is the rectified input, and it is capped at their
+        highest rate.
+        """
+        neuron = self.neuron
+        if isinstance(neuron, LIF):
+            rate = neuron.rate(np.float64(neuron.gain) * z + self.bias)
+        else:
+            # What makes up for the leak is there to hold the membrane half way to the threshold, not to be fired out.
+            rate = neuron.rate(z + self.bias, self.subtracted, dt, self.threshold)
+        return np.asarray(self.amplitude * dt * rate, np.float32)

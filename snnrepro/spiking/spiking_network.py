@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from snnrepro.errors import ModelError
+from snnrepro.network.geometry import broadcast
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF
-from snnrepro.spiking.prepare import Prepared, tail
+from snnrepro.spiking.prepare import Prepared, prepare, tail
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
-    from snnrepro.simulators.run import Progress, Run
+    from snnrepro.spiking.run import Progress, Run
     from snnrepro.spiking.neurons import Population
 
 
@@ -68,6 +70,16 @@ class SpikingNetwork:
         missing, unknown = sorted(rectifiers - set(self.populations)), sorted(set(self.populations) - rectifiers)
         if missing or unknown:
             raise ModelError(f"SpikingNetwork: rectifiers without neurons: {missing}; neurons without one: {unknown}")
+        if self.readout != prepare(self.network).readout:
+            raise ModelError(f"SpikingNetwork: the readout is {prepare(self.network).readout!r}, given was {self.readout!r}")
+        numbers = {"dt": self.dt, "synapse": self.synapse, "readout_synapse": self.readout_synapse}
+        wrong = {name: value for name, value in numbers.items() if value is not None and not 0 < value < math.inf}
+        if wrong or type(self.n_steps) is not int or self.n_steps < 1:
+            raise ModelError(f"SpikingNetwork: times above 0 s and n_steps of at least 1 are needed, got {wrong or self.n_steps}")
+        for name, population in self.populations.items():
+            for constant in (population.threshold, population.amplitude, population.initial_potential, population.bias):
+                if broadcast(constant.shape, self.network.shapes[name]) != tuple(self.network.shapes[name]):
+                    raise ModelError(f"SpikingNetwork: {name!r} has the shape {self.network.shapes[name]}, its neurons {constant.shape}")
         if len({_growth(population) for population in self.populations.values()}) > 1:
             raise ModelError("SpikingNetwork: all populations need the same growth")
 
@@ -119,7 +131,7 @@ class SpikingNetwork:
         DependencyError
             The simulator's packages are missing.
         """
-        from snnrepro.simulators.run import simulate
+        from snnrepro.spiking.run import simulate
 
         return simulate(self, x, self.n_steps if n_steps is None else n_steps, simulator, keep_steps, progress)
 

@@ -1,0 +1,109 @@
+"""A spiking network in one npz file: the archive of its trained network, and its neurons; never pickle."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Mapping
+
+from snnrepro.errors import ArchiveError
+from snnrepro.network import archive
+from snnrepro.spiking.neurons import IF, LIF, Population
+from snnrepro.spiking.spiking_network import SpikingNetwork
+
+if TYPE_CHECKING:
+    import zipfile
+    from pathlib import Path
+
+    from snnrepro.arrays import AnyArray
+
+FORMAT = "snnrepro-spiking-network"
+VERSION = 1
+_NEURONS: dict[str, Any] = {"IF": IF, "LIF": LIF}
+_SCALARS = ("readout", "synapse", "readout_synapse", "dt", "n_steps")
+
+
+def save(spiking: SpikingNetwork, path: str | Path) -> None:
+    """Write `spiking` to `path`; the same network gives the same bytes.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        What to write.
+    path : str or Path
+        The archive; by custom it ends in ``.npz``.
+    """
+    arrays: dict[str, AnyArray] = {}
+    network = archive.describe(spiking.network, arrays)
+    populations = {}
+    for index, (name, population) in enumerate(spiking.populations.items()):
+        populations[name] = {
+            "neuron": {"model": type(population.neuron).__name__, **asdict(population.neuron)},
+            "arrays": {
+                field: archive.declare(getattr(population, field), f"population.{index}.{field}", arrays)
+                for field in _array_fields()
+            },
+        }
+    correction = spiking.correction
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        **network,
+        "populations": populations,
+        "correction": None if correction is None else archive.declare(correction, "correction", arrays),
+        "provenance": dict(spiking.provenance),
+        **{name: getattr(spiking, name) for name in _SCALARS},
+    }
+    archive.write(path, header, arrays)
+
+
+def load_spiking(path: str | Path) -> SpikingNetwork:
+    """Read a spiking network that `SpikingNetwork.save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The archive.
+
+    Returns
+    -------
+    SpikingNetwork
+        Bit for bit what was saved.
+
+    Raises
+    ------
+    ArchiveError
+        The file is missing, damaged, foreign, or of a newer version.
+
+    Examples
+    --------
+    >>> load_spiking("no-such-file.npz")
+    Traceback (most recent call last):
+    ...
+    snnrepro.errors.ArchiveError: no-such-file.npz: no such file
+    """
+    return archive.read(path, FORMAT, VERSION, _rebuild)
+
+
+def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwork:
+    populations = {}
+    for name, entry in header["populations"].items():
+        constants = dict(entry["neuron"])
+        model = _NEURONS.get(constants.pop("model"))
+        if model is None or set(entry["arrays"]) != set(_array_fields()):
+            raise ArchiveError(f"population {name!r} has an unknown model or other arrays than {_array_fields()}")
+        if isinstance(constants.get("initial_voltage"), list):
+            constants["initial_voltage"] = tuple(constants["initial_voltage"])
+        arrays = {field: archive.read_declared(opened, declared) for field, declared in entry["arrays"].items()}
+        populations[str(name)] = Population(model(**constants), **arrays)
+    correction = header["correction"]
+    return SpikingNetwork(
+        network=archive.rebuild(opened, header),
+        populations=populations,
+        correction=None if correction is None else archive.read_declared(opened, correction),
+        provenance=header["provenance"],
+        **{name: header[name] for name in _SCALARS},
+    )
+
+
+def _array_fields() -> list[str]:
+    return [field.name for field in fields(Population) if field.name != "neuron"]

@@ -1,0 +1,125 @@
+"""What a simulation gives, and the door to every simulator."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+
+import numpy as np
+
+from snnrepro.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.spiking.spiking_network import SpikingNetwork
+
+Progress = Callable[[float], None]
+"""Called with the fraction of the work that was done since the last call."""
+
+SIMULATORS = {
+    "event": "snnrepro.simulators.event",
+    "plain": "snnrepro.simulators.plain",
+    "nengo": "snnrepro.simulators.nengo_core",
+    "nengo-dl": "snnrepro.simulators.nengo_dl",
+}
+"""Name -> module with a function ``run(spiking, x, steps, progress) -> Run``, `steps` those kept, the last one last."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the spiking network answered.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        The steps (counted from 1) whose scores were kept, ascending.
+    scores_by_step : numpy.ndarray
+        float32, ``(n_images, len(steps), *output_shape)``.
+    spike_counts : mapping of str to numpy.ndarray
+        By population, int64, ``(n_images,)``: the spikes of all its neurons over all steps.
+    n_neurons : mapping of str to int
+        By population.
+    synaptic_operations : numpy.ndarray
+        int64, ``(n_images,)``: for every input of a linear layer that spikes reach and that is not 0 in a step, the
+        weights it meets that are not 0 (NeuroBench's effective synaptic operations, Yik et al. 2023), over all steps.
+    macs : numpy.ndarray
+        int64, ``(n_images,)``: the same for the layers that read the image; they are computed once, not every step.
+    """
+
+    steps: tuple[int, ...]
+    scores_by_step: FloatArray
+    spike_counts: Mapping[str, IntArray]
+    n_neurons: Mapping[str, int]
+    synaptic_operations: IntArray
+    macs: IntArray
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps were simulated."""
+        return self.steps[-1]
+
+    @property
+    def scores(self) -> FloatArray:
+        """The scores after the last step, float32, ``(n_images, *output_shape)``."""
+        scores: FloatArray = self.scores_by_step[:, -1]
+        return scores
+
+    @property
+    def predictions(self) -> IntArray:
+        """The class with the largest score after the last step, int64, ``(n_images,)``; of equal ones the lowest."""
+        return self.predictions_by_step[:, -1]
+
+    @property
+    def predictions_by_step(self) -> IntArray:
+        """The same after every kept step, ``(n_images, len(steps))``."""
+        flat = self.scores_by_step.reshape(*self.scores_by_step.shape[:2], -1)
+        answers: IntArray = flat.argmax(axis=-1)
+        return answers
+
+    @property
+    def sparsity(self) -> float:
+        """The share of a neuron's steps without a spike, over all neurons, steps and images."""
+        possible = sum(self.n_neurons.values()) * self.n_steps * len(self.scores_by_step)
+        return 1.0 - sum(int(counts.sum()) for counts in self.spike_counts.values()) / possible if possible else 1.0
+
+
+def simulate(
+    spiking: SpikingNetwork,
+    x: Any,
+    n_steps: int,
+    simulator: str = "event",
+    keep_steps: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
+    if simulator not in SIMULATORS:
+        raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
+    images = checked_images(spiking, x)
+    steps = checked_steps(n_steps, keep_steps)
+    run: Run = importlib.import_module(SIMULATORS[simulator]).run(spiking, images, steps, progress or (lambda _: None))
+    if run.steps != steps and keep_steps is not None:
+        raise ModelError(f"simulator {simulator!r} kept the steps {run.steps}, asked for were {steps}")
+    return run
+
+
+def checked_images(spiking: SpikingNetwork, x: Any) -> FloatArray:
+    """Return images as float32 in C order, or refuse their shape."""
+    shape = tuple(spiking.network.input_shape)
+    images = np.ascontiguousarray(x, dtype=np.float32)
+    if images.shape[1:] != shape or images.ndim != len(shape) + 1:
+        raise DataError(f"the network's input is (n_images, {', '.join(map(str, shape))}), got {np.shape(x)}")
+    return images
+
+
+def checked_steps(n_steps: int, keep_steps: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the steps to keep, the last one being `n_steps`, or refuse them."""
+    steps = tuple(int(step) for step in ([n_steps] if keep_steps is None else keep_steps))
+    if n_steps < 1 or list(steps) != sorted({*steps}) or not steps or steps[0] < 1 or steps[-1] > n_steps:
+        raise DataError(f"steps to keep lie from 1 to n_steps={n_steps}, each once and ascending, got {list(steps)}")
+    return steps if steps[-1] == n_steps else (*steps, n_steps)
+
+
+def step_weights(growth: float, n_steps: int) -> AnyArray:
+    """Return how much each step counts in the readout, float64, ``(n_steps,)``: ``growth ** -t``, the first one 1."""
+    return np.asarray(float(growth) ** -np.arange(n_steps, dtype=np.float64))
