@@ -112,7 +112,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The spiking network, an npz file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The spiking network, an npz file."
+)
 @click.option("--calibration", type=click.Path(path_type=Path), help="Images `x` (and labels `y`) in an npz file.")
 @_recipe
 @click.option("--n-steps", type=click.IntRange(1), help="Time steps that it will run.  [default: 15]")
@@ -147,7 +149,11 @@ def convert(
         click.echo(json.dumps({"output": str(output), **spiking.provenance}, indent=2))
     else:
         for name, value in spiking.provenance.items():
-            click.echo(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name.replace('_', ' ')}: {value}")
+            click.echo(
+                f"{name.replace('_', ' ')}: {value:.4g}"
+                if isinstance(value, float)
+                else f"{name.replace('_', ' ')}: {value}"
+            )
         click.echo(f"written: {output}")
 
 

@@ -58,7 +58,9 @@ def accuracy(predictions: IntArray, labels: IntArray) -> Accuracy:
     from scipy.stats import binomtest
 
     if np.shape(predictions) != np.shape(labels) or np.ndim(labels) != 1 or not len(labels):
-        raise DataError(f"equally many predictions and labels are needed, got {np.shape(predictions)} and {np.shape(labels)}")
+        raise DataError(
+            f"equally many predictions and labels are needed, got {np.shape(predictions)} and {np.shape(labels)}"
+        )
     right = int(np.count_nonzero(np.asarray(predictions) == np.asarray(labels)))
     interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
     return Accuracy(100.0 * right / len(labels), 100.0 * interval.low, 100.0 * interval.high, len(labels))
@@ -67,7 +69,8 @@ def accuracy(predictions: IntArray, labels: IntArray) -> Accuracy:
 def ssim(first: AnyArray, second: AnyArray, data_range: float = 1.0) -> AnyArray:
     r"""Return the structural similarity of pairs of images, float64, ``(n_images,)``.
 
-    .. math:: \frac{(2 \mu_a \mu_b + C_1)(2 \sigma_{ab} + C_2)}{(\mu_a^2 + \mu_b^2 + C_1)(\sigma_a^2 + \sigma_b^2 + C_2)}
+    .. math:: \frac{2 \mu_a \mu_b + C_1}{\mu_a^2 + \mu_b^2 + C_1} \cdot
+              \frac{2 \sigma_{ab} + C_2}{\sigma_a^2 + \sigma_b^2 + C_2}
 
     averaged over windows of 7 x 7, with :math:`C_1 = (0.01 L)^2` and :math:`C_2 = (0.03 L)^2` (Wang et al., IEEE Trans.
     Image Process. 13(4), 2004), through scikit-image.
@@ -94,7 +97,8 @@ def ssim(first: AnyArray, second: AnyArray, data_range: float = 1.0) -> AnyArray
     if a.shape != b.shape or a.ndim not in (3, 4) or (a.ndim == 4 and a.shape[-1] != 1):
         raise DataError(f"images of one channel and equal shape are needed, got {a.shape} and {b.shape}")
     pairs = zip(a.reshape(a.shape[:3]), b.reshape(b.shape[:3]))
-    return np.array([structural_similarity(one, other, data_range=data_range, K1=0.01, K2=0.03) for one, other in pairs])
+    options = {"data_range": data_range, "K1": 0.01, "K2": 0.03}
+    return np.array([structural_similarity(one, other, **options) for one, other in pairs])
 
 
 def footprint(network: Network) -> int:

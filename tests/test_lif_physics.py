@@ -1,7 +1,7 @@
 """Neurons as physics: rates, thresholds, refractory periods and scalings hold at every step, whatever is drawn.
 
-A property is a function that checks a spike train against what is claimed of the neuron, so that a planted fault (a train
-of another neuron, or one that was tampered with) can be given to the same function.
+A property is a function that checks a spike train against what is claimed of the neuron, so that a planted fault (a
+train of another neuron, or one that was tampered with) can be given to the same function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The plain simulator: every node evaluated in every time step, by the definition; slow, and the measure of the others."""
+"""The plain simulator: every node evaluated in every step, by the definition; slow, and the measure of the others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from snnrepro.arrays import frozen
 from snnrepro.network.forward import compute
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, ReLU
-from snnrepro.spiking.run import Progress, Run, step_weights
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import is_maximum
+from snnrepro.spiking.run import Progress, Run, step_weights
 from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Stepper:
             for name, population in spiking.populations.items()
         }
         self._maxima: dict[str, tuple[Any, Any]] = {}
-        self._filtered = {name: np.float32(0) for name in spiking.populations}
+        self._filtered: dict[str, Any] = {name: np.float32(0) for name in spiking.populations}
 
     def step(self) -> FloatArray:
         """Advance by one time step and return the readout's value in it."""
@@ -178,10 +178,12 @@ class Readout:
     def __init__(self, spiking: SpikingNetwork) -> None:
         self._weight = np.float32(1)
         self._ratio = np.float32(step_weights(spiking.growth, 2)[1])
-        self._total_weight, self._total = np.float32(0), np.float32(0)
+        self._total_weight = np.float32(0)
+        self._total: Any = np.float32(0)
         synapse = spiking.readout_synapse
         self._decay = None if synapse is None else np.float32(math.exp(-spiking.dt / synapse))
-        self._filtered, self._given = np.float32(0), np.float32(0)
+        self._filtered: Any = np.float32(0)
+        self._given: Any = np.float32(0)
 
     def add(self, value: FloatArray) -> None:
         """Take the value of the next step."""
@@ -196,11 +198,12 @@ class Readout:
     @property
     def value(self) -> FloatArray:
         """What is read out after the steps so far."""
-        return self._given if self._decay is not None else np.asarray(self._total / self._total_weight)
+        return np.asarray(self._given if self._decay is not None else self._total / self._total_weight)
 
 
 def _met(values: FloatArray, fan_out: IntArray) -> IntArray:
-    return (values != 0).reshape(len(values), -1) @ fan_out.reshape(-1)
+    met: IntArray = (values != 0).reshape(len(values), -1) @ fan_out.reshape(-1)
+    return met
 
 
 def fan_outs(spiking: SpikingNetwork) -> dict[str, IntArray]:
@@ -228,15 +231,14 @@ def fan_out(node: Node, shape: tuple[int, ...], after: tuple[int, ...]) -> IntAr
     if isinstance(layer, Conv):  # its adjoint has the same weights; rows that no window reaches are added behind
         reach = [
             (size - 1) * stride + dilation * (k - 1) + 1 - before
-            for size, stride, dilation, k, (before, _) in zip(
-                after[1:], strides, dilations, mask.shape[2:], layer.pads
-            )
+            for size, stride, dilation, k, (before, _) in zip(after[1:], strides, dilations, mask.shape[2:], layer.pads)
         ]
         pads = tuple((pad[0], end - size) for pad, end, size in zip(layer.pads, reach, shape[1:]))
         adjoint: Any = ConvTranspose(mask, np.zeros(shape[0], np.float32), strides, dilations, pads, groups)
     else:
         adjoint = Conv(mask, np.zeros(shape[0], np.float32), strides, dilations, layer.pads, groups)
-    return np.rint(compute(adjoint, ones)[0]).astype(np.int64)
+    met: IntArray = np.rint(compute(adjoint, ones)[0]).astype(np.int64)
+    return met
 
 
 def population_state(population: Population, dt: float, shape: tuple[int, ...]) -> _IFState | _LIFState:

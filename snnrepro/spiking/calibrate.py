@@ -163,9 +163,7 @@ def _over_steps(node: Node, read: list[FloatArray]) -> FloatArray:
     return value.reshape(n_steps, n_images, *value.shape[1:])
 
 
-def _population(
-    neuron: IF, dt: float, z: FloatArray, wanted: FloatArray, weights: AnyArray, fit: Fit
-) -> Population:
+def _population(neuron: IF, dt: float, z: FloatArray, wanted: FloatArray, weights: AnyArray, fit: Fit) -> Population:
     channels, n_places = wanted.shape[1], math.prod(wanted.shape[2:])
     image, place = np.divmod(_positions(len(wanted) * n_places), n_places)
     inputs = z.reshape(*z.shape[:3], n_places)[:, image, :, place]  # (samples, steps, channels): the picked axes first

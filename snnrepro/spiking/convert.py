@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Tuple, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.calibrate import Calibrated, calibrate
@@ -69,7 +70,7 @@ class Recipe:
     percentile: float = 99.9
     per_channel: bool = True
     initial_potential: float = 0.5
-    outweigh: Tuple[float, ...] = (1.0,)
+    outweigh: tuple[float, ...] = (1.0,)
     corrects_readout: bool = True
     synapse: float | None = None
     readout_synapse: float | None = None
@@ -78,13 +79,19 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.threshold not in ("fitted", "max", "percentile"):
             raise ModelError(f"Recipe: threshold must be 'fitted', 'max' or 'percentile', got {self.threshold!r}")
-        if isinstance(self.neuron, IF) and self.threshold == "fitted" and self.neuron != replace(_FITTED, tau=self.neuron.tau):
+        if (
+            isinstance(self.neuron, IF)
+            and self.threshold == "fitted"
+            and self.neuron != replace(_FITTED, tau=self.neuron.tau)
+        ):
             raise ModelError(
-                f"Recipe: only neurons with reset by subtraction, one spike a step and the growth left to the recipe are "
+                f"Recipe: only neurons with reset by subtraction, one spike a step and no growth of their own are "
                 f"fitted, got {self.neuron}; use threshold='percentile'"
             )
         if not 0 < self.percentile <= 100 or not self.outweigh or min(self.outweigh) < 1 or not self.dt > 0:
-            raise ModelError(f"Recipe: percentile in (0, 100], outweigh of at least 1 and dt above 0 s are needed, got {self}")
+            raise ModelError(
+                f"Recipe: percentile in (0, 100], outweigh of at least 1 and dt above 0 s are needed, got {self}"
+            )
 
 
 _FITTED = IF()
@@ -102,9 +109,9 @@ RECIPES = {
 }
 """The recipes by name.
 
-thesis: Nengo's LIF as in the thesis's settings; loses about ten points. balanced: the best accuracy at the given number of
-steps; early spikes may weigh more than late ones. rate: the same where every spike counts the same. balanced-lif: the
-same as rate with truly leaky neurons (20 ms), whose leak is compensated.
+thesis: Nengo's LIF as in the thesis's settings; loses about ten points. balanced: the best accuracy at the given number
+of steps; early spikes may weigh more than late ones. rate: the same where every spike counts the same. balanced-lif:
+the same as rate with truly leaky neurons (20 ms), whose leak is compensated.
 """
 
 
@@ -172,7 +179,7 @@ def convert(
     return _cheapest(network, prepared, chosen, x, labels, max_loss, seed)
 
 
-def _recipe(recipe: Union[str, Recipe]) -> Recipe:
+def _recipe(recipe: str | Recipe) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in RECIPES:
@@ -238,7 +245,7 @@ def _as_in_nengo(prepared: Prepared, neuron: LIF, dt: float, seed: int) -> dict[
             neuron,
             threshold=one,
             amplitude=one * (neuron.amplitude / dt),
-            initial_potential=rng.uniform(*neuron.initial_voltage, prepared.network.shapes[node.name]),
+            initial_potential=frozen(rng.uniform(*neuron.initial_voltage, prepared.network.shapes[node.name])),
             bias=one * neuron.bias,
         )
         for node in prepared.network.nodes

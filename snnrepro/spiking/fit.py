@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from numba import njit, prange
@@ -35,13 +35,13 @@ class Grid:
         What a spike takes from the membrane potential.
     """
 
-    amplitude: Tuple[float, ...] = tuple(0.15 + 0.1 * index for index in range(13))
-    initial_potential: Tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
-    threshold: Tuple[float, ...] = (0.7, 0.85, 1.0, 1.15, 1.3)
-    subtracted: Tuple[float, ...] = (0.8, 0.9, 1.0, 1.1, 1.2)
+    amplitude: tuple[float, ...] = tuple(0.15 + 0.1 * index for index in range(13))
+    initial_potential: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    threshold: tuple[float, ...] = (0.7, 0.85, 1.0, 1.15, 1.3)
+    subtracted: tuple[float, ...] = (0.8, 0.9, 1.0, 1.1, 1.2)
 
     @property
-    def axes(self) -> tuple[Tuple[float, ...], ...]:
+    def axes(self) -> tuple[tuple[float, ...], ...]:
         """The four axes in order."""
         return (self.amplitude, self.initial_potential, self.threshold, self.subtracted)
 
@@ -89,7 +89,9 @@ def leak_compensation(retention: float) -> float:
 
 
 def _combinations(axes: Sequence[Sequence[float]]) -> FloatArray:
-    combined: FloatArray = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)).astype(np.float32)
+    combined: FloatArray = (
+        np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)).astype(np.float32)
+    )
     return combined
 
 

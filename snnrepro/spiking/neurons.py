@@ -24,8 +24,8 @@ class IF:
     .. math:: v \leftarrow \gamma v + z_t + b, \qquad s_t = [v \ge \vartheta], \qquad v \leftarrow v - R s_t
 
     (reset by subtraction) or :math:`v \leftarrow 0` where it fires (reset to zero). The output of a step is
-    :math:`A s_t`, with the amplitude :math:`A` of a spike; :math:`R = A` unless the recipe fits it. All are in the units
-    of the trained network's activations; potentials may go below zero, or inhibition that comes early would be
+    :math:`A s_t`, with the amplitude :math:`A` of a spike; :math:`R = A` unless the recipe fits it. All are in the
+    units of the trained network's activations; potentials may go below zero, or inhibition that comes early would be
     forgotten.
 
     Attributes

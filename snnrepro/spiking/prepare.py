@@ -1,4 +1,4 @@
-"""A trained network rewritten so that every nonlinearity before the readout is a rectifier or a maximum; values stay."""
+"""A trained network rewritten: every nonlinearity before the readout is a rectifier or a maximum; values stay."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def _readout(network: Network) -> str:
     if output not in behind:
         return output
     problems = [
-        f"{type(node.layer).__name__} {node.name!r}: it stands behind a sigmoid or softmax, which a spiking network has "
-        "only after its readout"
+        f"{type(node.layer).__name__} {node.name!r}: it stands behind a sigmoid or softmax, which a spiking network "
+        "has only after its readout"
         for node in network.nodes
         if node.name in behind and (isinstance(node.layer, ReLU) or is_maximum(node))
     ]

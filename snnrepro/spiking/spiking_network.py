@@ -15,8 +15,8 @@ from snnrepro.spiking.prepare import Prepared, prepare, tail
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
-    from snnrepro.spiking.run import Progress, Run
     from snnrepro.spiking.neurons import Population
+    from snnrepro.spiking.run import Progress, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +66,9 @@ class SpikingNetwork:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rectifiers = {node.name for node in self.network.nodes if isinstance(node.layer, ReLU)}
-        missing, unknown = sorted(rectifiers - set(self.populations)), sorted(set(self.populations) - rectifiers)
-        if missing or unknown:
-            raise ModelError(f"SpikingNetwork: rectifiers without neurons: {missing}; neurons without one: {unknown}")
-        if self.readout != prepare(self.network).readout:
-            raise ModelError(f"SpikingNetwork: the readout is {prepare(self.network).readout!r}, given was {self.readout!r}")
-        numbers = {"dt": self.dt, "synapse": self.synapse, "readout_synapse": self.readout_synapse}
-        wrong = {name: value for name, value in numbers.items() if value is not None and not 0 < value < math.inf}
-        if wrong or type(self.n_steps) is not int or self.n_steps < 1:
-            raise ModelError(f"SpikingNetwork: times above 0 s and n_steps of at least 1 are needed, got {wrong or self.n_steps}")
-        for name, population in self.populations.items():
-            for constant in (population.threshold, population.amplitude, population.initial_potential, population.bias):
-                if broadcast(constant.shape, self.network.shapes[name]) != tuple(self.network.shapes[name]):
-                    raise ModelError(f"SpikingNetwork: {name!r} has the shape {self.network.shapes[name]}, its neurons {constant.shape}")
-        if len({_growth(population) for population in self.populations.values()}) > 1:
-            raise ModelError("SpikingNetwork: all populations need the same growth")
+        problem = _problem(self)
+        if problem:
+            raise ModelError(f"SpikingNetwork: {problem}")
 
     @property
     def growth(self) -> float:
@@ -140,6 +127,33 @@ class SpikingNetwork:
         from snnrepro.spiking.archive import save
 
         save(self, path)
+
+
+def _problem(spiking: SpikingNetwork) -> str:
+    """Return what does not fit together, or nothing."""
+    network = spiking.network
+    rectifiers = {node.name for node in network.nodes if isinstance(node.layer, ReLU)}
+    missing, unknown = sorted(rectifiers - set(spiking.populations)), sorted(set(spiking.populations) - rectifiers)
+    if missing or unknown:
+        return f"rectifiers without neurons: {missing}; neurons without a rectifier: {unknown}"
+    readout = prepare(network).readout
+    if spiking.readout != readout:
+        return f"the readout must be {readout!r}, got {spiking.readout!r}"
+    for name, population in spiking.populations.items():
+        shape = tuple(network.shapes[name])
+        for field_ in ("threshold", "amplitude", "initial_potential", "bias", "subtracted"):
+            given = getattr(population, field_).shape
+            if broadcast(given, shape) != shape:
+                return f"population {name!r}: {field_} {given} does not fit a layer of {shape}"
+    if len({_growth(population) for population in spiking.populations.values()}) > 1:
+        return "all populations need the same growth"
+    times = {name: getattr(spiking, name) for name in ("dt", "synapse", "readout_synapse")}
+    wrong = {name: value for name, value in times.items() if value is not None and not 0 < value < math.inf}
+    if wrong:
+        return f"times must be above 0 s, got {wrong}"
+    if type(spiking.n_steps) is not int or spiking.n_steps < 1:
+        return f"n_steps must be a whole number of at least 1, got {spiking.n_steps!r}"
+    return ""
 
 
 def _growth(population: Population) -> float:
