@@ -12,7 +12,7 @@ from numba import get_num_threads
 from snnrepro.simulators.event.block import Block
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.simulators.event.readout import readout_weights
-from snnrepro.simulators.run import Progress, Run
+from snnrepro.spiking.run import Progress, Run
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
@@ -23,7 +23,7 @@ _NUMBERS = 2**22
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in blocks of images; parameters and result as `snnrepro.simulators.run.simulate`."""
+    """Simulate `x` in blocks of images; parameters and result as `snnrepro.spiking.run.simulate`."""
     network, plan = spiking.network, make_plan(spiking)
     readout = readout_weights(spiking, steps)
     per_image = steps[-1] * sum(math.prod(network.shapes[name]) for name in plan.actions)

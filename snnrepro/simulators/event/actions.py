@@ -80,7 +80,7 @@ class Sums:
 
     def run(self, block: Block) -> FloatArray:
         """Return the value, ``(n_images, n_steps or 1, *shape)``."""
-        events, n_steps = block.events(self.source, self.linear.source)
+        events, n_steps = block.events(self.source, self.linear)
         return self.linear.sums(events, block.n, n_steps)
 
 
@@ -99,7 +99,7 @@ class FireOnEvents:
 
     def run(self, block: Block) -> Spikes:
         """Return the spikes."""
-        events, n_steps = block.events(self.source, self.linear.source)
+        events, n_steps = block.events(self.source, self.linear)
         return Spikes(self.neurons, *self.linear.fire(events, block.n, n_steps, self.neurons))
 
 

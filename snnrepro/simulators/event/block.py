@@ -14,6 +14,7 @@ from snnrepro.simulators.event.readout import scores_at
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.simulators.event.layout import Layout
+    from snnrepro.simulators.event.linear import Linear
     from snnrepro.simulators.event.plan import Plan
     from snnrepro.simulators.event.readout import ReadoutWeights
     from snnrepro.spiking.spiking_network import SpikingNetwork
@@ -51,6 +52,7 @@ class Block:
         self._spiking, self._plan, self._readout = spiking, plan, readout
         self._values: dict[str, Any] = {spiking.network.input_name: x[:, np.newaxis]}
         self._events: dict[tuple[str, Layout], Events] = {}
+        self._lists: dict[str, Events] = {}
 
     def result(self) -> BlockResult:
         """Compute everything."""
@@ -68,18 +70,24 @@ class Block:
     def numbers(self, name: str) -> FloatArray:
         """Return a value as numbers, ``(n_images, n_steps or 1, *shape)``."""
         value = self._values[name]
-        return value.outputs(np.eye(self.n_steps, dtype=np.float32)) if isinstance(value, Spikes) else value
+        return value.numbers() if isinstance(value, Spikes) else value
 
-    def events(self, name: str, layout: Layout) -> tuple[Events, int]:
-        """Return a value as events in a layout, and of how many steps; spikes are in that of their neurons."""
+    def events(self, name: str, linear: Linear) -> tuple[Events, int]:
+        """Return a value as the events that a linear layer reads, and of how many steps."""
         value = self._values[name]
-        if (name, layout) not in self._events:
-            if isinstance(value, Spikes) and layout == value.neurons.layout:
-                self._events[name, layout] = value.events()
-            else:
-                frames = self.numbers(name)
-                self._events[name, layout] = events_of(frames.reshape(-1, *frames.shape[2:]), layout)
-        return self._events[name, layout], value.n_steps if isinstance(value, Spikes) else value.shape[1]
+        if linear.reads_spikes:
+            return self._spikes(name), self.n_steps
+        key = name, linear.source
+        if key not in self._events:
+            frames = self.numbers(name)
+            self._events[key] = events_of(frames.reshape(-1, *frames.shape[2:]), linear.source)
+        return self._events[key], self.n_steps if isinstance(value, Spikes) else value.shape[1]
+
+    def _spikes(self, name: str) -> Events:
+        """Return a population's spikes as events, in the order of its neurons."""
+        if name not in self._lists:
+            self._lists[name] = self._values[name].events()
+        return self._lists[name]
 
     def _count(self, name: str, fan: IntArray, out: IntArray) -> None:
         """Add to `out` how many weights the numbers of a value that are not 0 meet, over all steps."""
@@ -89,7 +97,7 @@ class Block:
             if fan.min() == fan.max():
                 out += value.counts * fan.flat[0]
                 return
-            events, n_steps = self.events(name, layout)
+            events, n_steps = self._spikes(name), self.n_steps
         else:
             known = [layout for key, layout in self._events if key == name]
             if not known:

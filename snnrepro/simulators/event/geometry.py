@@ -23,7 +23,7 @@ class Geometry:
     rows : numpy.ndarray
         int32, ``(output rows, segments)``: the input row, -1 where there is none.
     left, right : numpy.ndarray
-        int32, ``(segments, places of an output row)``: the input places of the row, none where ``right <= left``.
+        int32, ``(segments, places of an output row)``: the input places of the row, none where they are equal.
     shift : numpy.ndarray
         int32, as `left`: what is added to the index of an event to get its row of weights.
     """
@@ -59,16 +59,17 @@ def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout)
     n_taps, channels = last.shape[1], source.channels
     if isinstance(layer, Conv) and layer.dilations[-1] == 1:
         first = np.arange(len(last)) * layer.strides[-1] - layer.pads[-1][0]
-        left, right = np.maximum(first, 0)[np.newaxis], np.minimum(first + n_taps, source.places[-1])[np.newaxis]
+        left = np.clip(first, 0, source.places[-1])[np.newaxis]
+        right = np.clip(first + n_taps, left, source.places[-1])
         shift = -first[np.newaxis] * channels
         bases = np.arange(rows.shape[1]) * n_taps * channels
         tiles = (rows.shape[1], 1)
         return Geometry(rows, np.tile(left, tiles), np.tile(right, tiles), np.tile(shift, tiles) + bases[:, np.newaxis])
-    left, right = last.T, last.T + (last.T >= 0)
+    left, right = np.maximum(last.T, 0), last.T + 1
     bases = np.arange(rows.shape[1] * n_taps).reshape(-1, n_taps, 1) * channels
     shift = (bases - left[np.newaxis] * channels).reshape(-1, len(last))
     tiles = (rows.shape[1], 1)
-    return Geometry(np.repeat(rows, n_taps, axis=1), np.tile(np.maximum(left, 0), tiles), np.tile(right, tiles), shift)
+    return Geometry(np.repeat(rows, n_taps, axis=1), np.tile(left, tiles), np.tile(right, tiles), shift)
 
 
 def _axis(layer: Conv | ConvTranspose, axis: int, size: int, after: int) -> Any:

@@ -16,7 +16,7 @@ from snnrepro.simulators.event.simd import (
     at,
     choose,
     copy_8_bytes,
-    copy_16,
+    copy_32,
     fill,
     load,
     minus,
@@ -26,6 +26,9 @@ from snnrepro.simulators.event.simd import (
     store,
     times_plus,
 )
+
+_GROUP = 8
+"""Steps whose lists are made before their sums: a block of weights is used for all of them while it is at hand."""
 
 
 @kernel
@@ -80,7 +83,7 @@ def gather(
 
     Parameters
     ----------
-    events : indices (int32, 16 more than there are), values (float32), whether the values are used, starts (int32).
+    events : indices (int32, 32 more than there are), values (float32), whether the values are used, starts (int32).
     sizes : images, steps, input rows, places in one, channels of one, output rows, places in one, channels of one;
         channels padded.
     geometry : rows (int32, output row and segment; -1 for none), left, right, shift (int32, segment and output place):
@@ -102,80 +105,87 @@ def gather(
     n_segments = rows.size // out_rows
     keep = fill(retention, masks)
     nothing = fill(np.float32(0), masks)
-    in_places = in_rows * in_width
-    out_places = out_rows * out_width
+    in_places, out_places = in_rows * in_width, out_rows * out_width
     block_size = weights.size // blocks
-
-    longest = 16  # the lists of a row of output places
+    longest = 0  # the lists of a row of output places
     for column in range(n_segments * out_width):
-        longest += max(right[column] - left[column], 0) * in_channels + 16
-    lists = np.empty(longest, np.int32)
-    levels = np.empty(longest if graded else 16, np.float32)
-    begins = np.empty(out_width + 1, np.int64)
+        longest += (right[column] - left[column]) * in_channels
+    group = min(n_steps, _GROUP)
+    lists = np.empty(group * longest + 32, np.int32)
+    levels = np.empty(group * longest + 32 if graded else 1, np.float32)
+    begins = np.empty(group * out_width + 1, np.int64)
+    bases = np.empty(n_segments, np.int64)
+    columns = np.empty(n_segments, np.int64)
     potential = np.empty(out_width * channels, np.float32)
 
     for image in range(n_images):
         fired = 0
         for row in range(out_rows):
+            n_seen = 0  # segments that lie in the image
+            for segment in range(n_segments):
+                in_row = at(rows, row * n_segments + segment)
+                bases[n_seen] = in_row * in_width
+                columns[n_seen] = segment * out_width
+                n_seen += in_row >= 0
             for place in range(out_width):
-                for channel in range(channels):
+                for channel in range(0, channels, lanes):
                     parameter = (row * out_width + place) * per_place + channel
-                    potential[place * channels + channel] = initial[parameter]
-            for step in range(n_steps):
-                frame = (image * n_steps + step) * in_places
+                    store(potential, place * channels + channel, load(initial, parameter, masks))
+            for first_step in range(0, n_steps, group):
+                last_step = min(first_step + group, n_steps)
                 end = 0
-                for place in range(out_width):
-                    begins[place] = end
-                    for segment in range(n_segments):
-                        in_row = at(rows, row * n_segments + segment)
-                        if in_row < 0:
-                            continue
-                        column = segment * out_width + place
-                        first, last = at(left, column), at(right, column)
-                        if last <= first:
-                            continue
-                        base = frame + in_row * in_width
-                        source, stop = at(starts, base + first), at(starts, base + last)
-                        move = at(shift, column)
-                        for offset in range(0, stop - source, 16):
-                            copy_16(index, source + offset, lists, end + offset, move, np.int32(lanes))
+                for step in range(first_step, last_step):
+                    frame = (image * n_steps + step) * in_places
+                    for place in range(out_width):
+                        begins[(step - first_step) * out_width + place] = end
+                        for segment in range(n_seen):
+                            column = at(columns, segment) + place
+                            base = frame + at(bases, segment)
+                            source, stop = at(starts, base + at(left, column)), at(starts, base + at(right, column))
+                            move = at(shift, column)
+                            copy_32(index, source, lists, end, move, np.int32(lanes))
                             if graded:
-                                for lane in range(16):
-                                    levels[end + offset + lane] = at(value, source + offset + lane)
-                        end += stop - source
-                begins[out_width] = end
+                                for event in range(stop - source):
+                                    levels[end + event] = at(value, source + event)
+                            if stop - source > 32:
+                                for more in range(32, stop - source, 32):
+                                    copy_32(index, source + more, lists, end + more, move, np.int32(lanes))
+                            end += stop - source
+                begins[(last_step - first_step) * out_width] = end
                 for block in range(blocks):
                     channel = block * lanes
                     limit = load(threshold, channel, masks)
                     down = load(subtracted, channel, masks)
-                    base_current = load(constant, channel, masks)
+                    steady = load(constant, channel, masks)
                     offset = block * block_size
-                    for place in range(out_width):
-                        where = row * out_width + place
-                        if per_place:
-                            parameter = where * per_place + channel
-                            limit = load(threshold, parameter, masks)
-                            down = load(subtracted, parameter, masks)
-                            base_current = load(constant, parameter, masks)
-                        v = base_current
-                        if fires:
-                            v = times_plus(load(potential, place * channels + channel, masks), keep, v)
-                        if graded:
-                            for event in range(begins[place], begins[place + 1]):
-                                weight = load(weights, offset + at(lists, event), masks)
-                                v = times_plus(weight, fill(at(levels, event), masks), v)
-                        else:
-                            for event in range(begins[place], begins[place + 1]):
-                                v = plus(v, load(weights, offset + at(lists, event), masks))
-                        result = (image * n_steps + step) * out_places + where
-                        if fires:
-                            spikes = reaches(v, limit)
-                            v = choose(spikes, nothing if to_zero else minus(v, down), v)
-                            store(potential, place * channels + channel, v)
-                            masks[result * blocks + block] = spikes
-                            fired += population_count(spikes)
-                        else:
-                            store(out, result * channels + channel, v)
+                    for step in range(first_step, last_step):
+                        for place in range(out_width):
+                            where = row * out_width + place
+                            if per_place:
+                                parameter = where * per_place + channel
+                                limit = load(threshold, parameter, masks)
+                                down = load(subtracted, parameter, masks)
+                                steady = load(constant, parameter, masks)
+                            v = steady
+                            if fires:
+                                v = times_plus(load(potential, place * channels + channel, masks), keep, v)
+                            begin = (step - first_step) * out_width + place
+                            if graded:
+                                for event in range(begins[begin], begins[begin + 1]):
+                                    weight = load(weights, offset + at(lists, event), masks)
+                                    v = times_plus(weight, fill(at(levels, event), masks), v)
+                            else:
+                                for event in range(at(begins, begin), at(begins, begin + 1)):
+                                    v = plus(v, load(weights, offset + at(lists, event), masks))
+                            result = (image * n_steps + step) * out_places + where
+                            if fires:
+                                spikes = reaches(v, limit)
+                                v = choose(spikes, nothing if to_zero else minus(v, down), v)
+                                store(potential, place * channels + channel, v)
+                                masks[result * blocks + block] = spikes
+                                fired += population_count(spikes)
+                            else:
+                                store(out, result * channels + channel, v)
         counts[image] = fired
 
 
@@ -220,6 +230,16 @@ def events_of_values(
                 value[end] = number
                 end += number != 0
     starts[n_rows * width] = end
+
+
+@kernel
+def outputs(masks: Any, amplitude: Any, n_words: Any, out: Any) -> None:
+    """Write what spikes give as numbers: `amplitude`, for one frame or one place, where there is a spike, else 0."""
+    lanes = masks.itemsize * 8
+    nothing = fill(np.float32(0), masks)
+    for word in range(n_words):
+        given = load(amplitude, word * lanes % amplitude.size, masks)
+        store(out, word * lanes, choose(at(masks, word), given, nothing))
 
 
 @kernel

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
 
-_COSTS = {16: 1.5, 32: 1.1, 64: 1.0}
-"""Time that a vector of so many lanes takes a lane; wide ones keep more sums going at a time."""
+_COSTS = {16: 1.5, 32: 1.0, 64: 1.05}
+"""Time a lane by the lanes of a vector: narrow ones have too few sums under way, wide ones too much weight in cache."""
 
 
 @dataclass(frozen=True)

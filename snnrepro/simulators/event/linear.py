@@ -41,6 +41,8 @@ class Linear:
         float32, flat: word of output channels, row, channel in the word.
     bias : numpy.ndarray
         Of the output, broadcast to its shape.
+    reads_spikes : bool
+        Whether it reads spikes, whose amplitude is in the weights; numbers otherwise.
     """
 
     source: Layout
@@ -48,6 +50,7 @@ class Linear:
     geometry: Geometry
     weights: FloatArray
     bias: FloatArray
+    reads_spikes: bool
 
     def fire(self, events: Events, n: int, n_steps: int, neurons: Neurons) -> tuple[AnyArray, IntArray]:
         """Return the masks and counts of neurons that read this layer's output; their constant holds its bias."""
@@ -104,7 +107,7 @@ def linear(node: Node, shape: tuple[int, ...], after: tuple[int, ...], neurons: 
         geometry, bias = window_geometry(layer, source, target), layer.bias.reshape(-1, *[1] * (len(after) - 1))
     if neurons is not None:
         rows *= np.tile(neurons.amplitude[0], len(rows) // source.channels)[:, np.newaxis]
-    return Linear(source, target, geometry, _by_words(rows, target), bias)
+    return Linear(source, target, geometry, _by_words(rows, target), bias, neurons is not None)
 
 
 def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: IntArray) -> Linear:
@@ -124,9 +127,14 @@ def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: 
     # The channels move last: the rows of weights take the place of the batch.
     rows = source.inwards(by_neuron.T.reshape(target.channels, *source.shape)).reshape(target.channels, -1).T
     amplitude = np.broadcast_to(neurons.amplitude, (source.n_places, source.channels)).reshape(-1, 1)
-    return Linear(source, target, flat_geometry(source), _by_words(rows * amplitude, target), layer.bias)
+    return Linear(source, target, flat_geometry(source), _by_words(rows * amplitude, target), layer.bias, True)
 
 
 def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
+    """Return rows of weights by words of output channels, flat; none lies across two lines of the cache."""
     words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
-    return np.ascontiguousarray(words).reshape(-1)
+    memory = np.empty(words.size + 16, np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    aligned = memory[start : start + words.size]
+    aligned.reshape(words.shape)[...] = words
+    return aligned

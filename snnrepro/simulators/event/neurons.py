@@ -113,7 +113,7 @@ class Spikes:
         """Return the spikes as lists."""
         n_images, n_steps, n_places, words = self.masks.shape
         layout = self.neurons.layout
-        index = np.empty(int(self.counts.sum()) + 16, np.int32)
+        index = np.empty(int(self.counts.sum()) + 32, np.int32)
         starts = np.empty(n_images * n_steps * n_places + 1, np.int32)
         data = self.masks.reshape(-1).view(np.uint8)
         n_rows = n_images * n_steps * layout.n_rows
@@ -130,6 +130,13 @@ class Spikes:
         )
         return total
 
+    def numbers(self) -> FloatArray:
+        """Return the output in every step, in the layer's own shape, ``(n_images, n_steps, *shape)``."""
+        n_images, n_steps, n_places, words = self.masks.shape
+        out = np.empty((n_images, n_steps, n_places, words * self.neurons.layout.lanes), np.float32)
+        kernels.outputs(self.masks.reshape(-1), self.neurons.amplitude.reshape(-1), self.masks.size, out.reshape(-1))
+        return self.neurons.layout.outwards(out)
+
     def outputs(self, weights: FloatArray) -> FloatArray:
         """Return the output added up by weights, in the layer's own shape ``(n_images, n_sums, *shape)``."""
         total = self.sums(weights)
@@ -142,7 +149,7 @@ def events_of(values: FloatArray, layout: Layout) -> Events:
     last = np.moveaxis(values, 1 + layout.axis, -1)
     flat = np.ascontiguousarray(last).reshape(-1)
     n_rows = len(values) * layout.n_rows
-    index, value = np.empty(flat.size + 17, np.int32), np.empty(flat.size + 17, np.float32)
+    index, value = np.empty(flat.size + 33, np.int32), np.empty(flat.size + 33, np.float32)
     starts = np.empty(n_rows * layout.width + 1, np.int32)
     channels = layout.shape[layout.axis]
     kernels.events_of_values(flat, n_rows, layout.width, channels, layout.channels, index, value, starts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnrepro.simulators.run import step_weights
+from snnrepro.spiking.run import step_weights
 from snnrepro.spiking.spiking_network import scores_of
 
 if TYPE_CHECKING:

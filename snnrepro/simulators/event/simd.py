@@ -146,9 +146,9 @@ def population_count(_: Any, word: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc]
-def copy_16(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any, factor: Any) -> Any:
-    """Write ``(source[start : start + 16] + shift) * factor`` to `target` from `place` on, all int32."""
-    ints = ir.VectorType(_INT, 16)
+def copy_32(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any, factor: Any) -> Any:
+    """Write ``(source[start : start + 32] + shift) * factor`` to `target` from `place` on, all int32."""
+    ints = ir.VectorType(_INT, 32)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         read = builder.load(_place(context, builder, source, *arguments[:2], ints), align=4)
