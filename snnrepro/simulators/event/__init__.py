@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import get_num_threads
@@ -16,21 +17,29 @@ from snnrepro.spiking.run import Progress, Run
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
+    from snnrepro.simulators.event.plan import Plan
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 _NUMBERS = 2**22
 """Numbers that the values of a block of images have in all steps (16 MB)."""
+_LARGEST_BLOCK = 1024
+"""Images of a block: enough that little time passes between the compiled loops."""
+
+_plans: WeakKeyDictionary[SpikingNetwork, Plan] = WeakKeyDictionary()
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in blocks of images; parameters and result as `snnrepro.spiking.run.simulate`."""
-    network, plan = spiking.network, make_plan(spiking)
-    readout = readout_weights(spiking, steps)
-    per_image = steps[-1] * sum(math.prod(network.shapes[name]) for name in plan.actions)
-    size = max(1, min(1024, _NUMBERS // max(per_image, 1)))
-    blocks = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
+    """Simulate `x` in blocks of images on all cores; parameters and result as `snnrepro.spiking.run.simulate`.
+
+    Numba's thread mask says how many cores (``numba.set_num_threads``, NUMBA_NUM_THREADS).
+    """
+    if spiking not in _plans:
+        _plans[spiking] = make_plan(spiking)
+    plan, readout = _plans[spiking], readout_weights(spiking, steps)
+    n_threads = get_num_threads()
+    blocks = _blocks(x, plan.numbers * steps[-1], n_threads)
     results = []
-    with ThreadPoolExecutor(get_num_threads()) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
         for block, result in zip(blocks, pool.map(lambda one: Block(spiking, plan, readout, one).result(), blocks)):
             results.append(result)
             progress(len(block) / max(len(x), 1))
@@ -40,7 +49,14 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
         spike_counts={
             name: np.concatenate([result.spike_counts[name] for result in results]) for name in spiking.populations
         },
-        n_neurons={name: math.prod(network.shapes[name]) for name in spiking.populations},
+        n_neurons={name: math.prod(spiking.network.shapes[name]) for name in spiking.populations},
         synaptic_operations=np.concatenate([result.synaptic_operations for result in results]),
         macs=np.concatenate([result.macs for result in results]),
     )
+
+
+def _blocks(x: FloatArray, per_image: int, n_threads: int) -> list[FloatArray]:
+    """Cut images into blocks of bounded memory, small enough that all cores have work until the end."""
+    fair = -(-len(x) // (4 * n_threads))
+    size = max(1, min(_LARGEST_BLOCK, _NUMBERS // max(per_image, 1), fair))
+    return [x[start : start + size] for start in range(0, max(len(x), 1), size)]

@@ -64,6 +64,7 @@ class Block:
         for name, fan in self._plan.fans.items():
             self._count(name, fan, macs if name in self._plan.static else operations)
         sums = {name: self._weighted(name) for name in self._plan.frontier}
+        sums.update((name, self._direct(*found)) for name, found in self._plan.direct.items())
         scores = scores_at(self._spiking, self._plan, self._readout, sums)
         return BlockResult(scores, self.counts, operations, macs)
 
@@ -112,6 +113,12 @@ class Block:
         else:
             sizes = (self.n, n_steps, layout.n_rows, layout.width, layout.channels)
             kernels.operations_of_each(events.index, events.starts, ordered.reshape(-1), sizes, out)
+
+    def _direct(self, layer: Linear, source: str) -> FloatArray:
+        """Return what a dense layer gives, without bias, for the sums of spikes, ``(n_images, n_kept, *shape)``."""
+        sums = self._values[source].sums(self._readout.weights)
+        n_kept = len(self._readout.weights)
+        return layer.sums(events_of(sums.reshape(self.n * n_kept, -1), layer.source), self.n, n_kept)
 
     def _weighted(self, name: str) -> FloatArray:
         """Return the weighted sums of a value over the steps, ``(n_images, n_kept, *shape)``."""

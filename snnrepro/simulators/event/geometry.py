@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Geometry:
     right: AnyArray
     shift: AnyArray
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[AnyArray, ...]:
         """For the kernel: flat int32."""
         fields = (self.rows, self.left, self.right, self.shift)

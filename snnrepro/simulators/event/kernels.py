@@ -17,6 +17,7 @@ from snnrepro.simulators.event.simd import (
     choose,
     copy_8_bytes,
     copy_32,
+    differs,
     fill,
     load,
     minus,
@@ -216,19 +217,35 @@ def events_of_masks(data: Any, n_rows: Any, width: Any, place_bytes: Any, places
 
 @kernel
 def events_of_values(
-    x: Any, n_rows: Any, width: Any, channels: Any, padded: Any, index: Any, value: Any, starts: Any
+    x: Any, n_rows: Any, width: Any, channels: Any, padded: Any, places: Any, index: Any, value: Any, starts: Any
 ) -> None:
-    """List the numbers of `x` that are not 0: float32, row, place, channel; `padded` channels have the indices."""
+    """List the numbers of `x` that are not 0: float32, row, place, channel; `padded` channels have the indices.
+
+    `places` as in `events_of_masks`; `index` and `value` have 32 numbers more than `x`.
+    """
+    word = np.empty(0, np.uint16)
+    nothing = fill(np.float32(0), word)
     end = 0
     for row in range(n_rows):
         for place in range(width):
-            starts[row * width + place] = end
+            begin = end
+            starts[row * width + place] = begin
             first = (row * width + place) * channels
-            for channel in range(channels):
-                number = at(x, first + channel)
+            channel = 0
+            while channel + 16 <= channels:
+                bits = np.intp(differs(load(x, first + channel, word), nothing))
+                if bits != 0:
+                    for half in range(2):
+                        byte = (bits >> (8 * half)) & 255
+                        copy_8_bytes(places, byte * 8, index, end, np.int32(place * padded + channel + 8 * half))
+                        end += np.intp(at(places, 2048 + byte))
+                channel += 16
+            while channel < channels:
                 index[end] = place * padded + channel
-                value[end] = number
-                end += number != 0
+                end += at(x, first + channel) != 0
+                channel += 1
+            for event in range(begin, end):
+                value[event] = at(x, first - place * padded + np.intp(at(index, event)))
     starts[n_rows * width] = end
 
 
@@ -244,7 +261,7 @@ def outputs(masks: Any, amplitude: Any, n_words: Any, out: Any) -> None:
 
 @kernel
 def weighted_sums(masks: Any, weights: Any, sizes: Any, out: Any) -> None:
-    """Add up the spikes of each neuron, step t by ``weights[kept, t]``; ``out`` is ``(images, kept, neurons)``, flat."""
+    """Add up the spikes of each neuron, step t by ``weights[kept, t]``; ``out``: image, kept step, neuron."""
     n_images, n_steps, n_words, n_kept = sizes
     lanes = masks.itemsize * 8
     nothing = fill(np.float32(0), masks)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
-    from snnrepro.network.graph import Node
 
 _COSTS = {16: 1.5, 32: 1.0, 64: 1.05}
 """Time a lane by the lanes of a vector: narrow ones have too few sums under way, wide ones too much weight in cache."""
@@ -26,43 +26,47 @@ class Layout:
         The value's shape without the batch.
     axis : int
         Which of its axes counts channels: the first after a convolution, the last after a dense layer.
+    padded : bool
+        Whether channels are padded to whole words; numbers that are only read are not.
     """
 
     shape: tuple[int, ...]
     axis: int
+    padded: bool = True
 
-    @property
+    @cached_property
     def places(self) -> tuple[int, ...]:
         """The other axes."""
         return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
-    @property
+    @cached_property
     def n_places(self) -> int:
         """How many places there are."""
         return math.prod(self.places)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """How many places a row has."""
         return self.places[-1] if self.places else 1
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """How many rows there are."""
         return math.prod(self.places[:-1])
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Channels of a word: of 16, 32 and 64 those that waste least."""
         n = self.shape[self.axis]
         return min(_COSTS, key=lambda lanes: -(-n // lanes) * lanes * _COSTS[lanes])
 
-    @property
+    @cached_property
     def channels(self) -> int:
-        """Channels of a place, padded to whole words."""
-        return -(-self.shape[self.axis] // self.lanes) * self.lanes
+        """Channels of a place, with their padding."""
+        n = self.shape[self.axis]
+        return -(-n // self.lanes) * self.lanes if self.padded else n
 
-    @property
+    @cached_property
     def word(self) -> Any:
         """The type of a word of the masks."""
         return np.dtype(f"uint{self.lanes}")
@@ -89,7 +93,7 @@ class Layout:
         return np.moveaxis(last, -1, len(lead) + self.axis)
 
 
-def layout_of(shape: tuple[int, ...], axis: int) -> Layout:
+def layout_of(shape: tuple[int, ...], axis: int, padded: bool = True) -> Layout:
     """Return the layout of a value with channels on axis 0 or -1; a single number is one channel."""
     shape = shape or (1,)
-    return Layout(shape, axis % len(shape))
+    return Layout(shape, axis % len(shape), padded)

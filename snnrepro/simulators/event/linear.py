@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,20 +65,27 @@ class Linear:
         """Return the output, ``(n, n_steps, *shape)``."""
         layout = self.target
         out = np.empty((n, n_steps, layout.n_places, layout.channels), np.float32)
-        bias = layout.inwards(np.broadcast_to(self.bias, layout.shape))[0]
-        none = np.zeros_like(bias)
-        constants = (np.float32(0), False, 0, none, none, none, bias)
         masks = _NO_MASKS[layout.lanes]
-        self._gather(events, n, n_steps, constants, False, masks, np.empty(n, np.int64), out.reshape(-1))
+        self._gather(events, n, n_steps, self._constants, False, masks, np.empty(n, np.int64), out.reshape(-1))
         return layout.outwards(out)
+
+    @cached_property
+    def _constants(self) -> tuple[Any, ...]:
+        """No neurons: the bias alone."""
+        bias = self.target.inwards(np.broadcast_to(self.bias, self.target.shape))[0]
+        none = np.zeros_like(bias)
+        return np.float32(0), False, 0, none, none, none, bias
+
+    @cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        source, target, geometry = self.source, self.target, self.geometry
+        n_out_rows, width = len(geometry.rows), geometry.left.shape[1]
+        return source.n_rows, source.width, source.channels, n_out_rows, width, target.channels
 
     def _gather(
         self, events: Events, n: int, n_steps: int, constants: Any, fires: bool, masks: Any, counts: Any, out: Any
     ) -> None:
-        source, target = self.source, self.target
-        n_out_rows = len(self.geometry.rows)
-        width = self.geometry.left.shape[1]
-        sizes = (n, n_steps, source.n_rows, source.width, source.channels, n_out_rows, width, target.channels)
+        sizes = (n, n_steps, *self._sizes)
         kernels.gather(
             events.arguments, sizes, self.geometry.arguments, self.weights, constants, fires, masks, counts, out
         )
@@ -96,7 +104,7 @@ def channel_axis(node: Node) -> int:
 
 def linear(node: Node, shape: tuple[int, ...], after: tuple[int, ...], neurons: Neurons | None = None) -> Linear:
     """Return a linear layer that reads numbers, or the spikes of `neurons` in its own order."""
-    source, target = layout_of(shape, channel_axis(node)), layout_of(after, channel_axis(node))
+    source, target = layout_of(shape, channel_axis(node), neurons is not None), layout_of(after, channel_axis(node))
     layer: Any = node.layer
     if isinstance(layer, Dense):
         rows = np.zeros((source.channels, target.channels), np.float32)
@@ -108,6 +116,12 @@ def linear(node: Node, shape: tuple[int, ...], after: tuple[int, ...], neurons: 
     if neurons is not None:
         rows *= np.tile(neurons.amplitude[0], len(rows) // source.channels)[:, np.newaxis]
     return Linear(source, target, geometry, _by_words(rows, target), bias, neurons is not None)
+
+
+def linear_of_sums(layer: Linear) -> Linear:
+    """Return a layer from `linear_of_all` for numbers instead of spikes, in the order of the neurons, without bias."""
+    flat = Layout((layer.source.size,), 0, padded=False)
+    return replace(layer, source=flat, geometry=flat_geometry(flat), bias=np.zeros_like(layer.bias), reads_spikes=False)
 
 
 def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: IntArray) -> Linear:

@@ -152,5 +152,5 @@ def events_of(values: FloatArray, layout: Layout) -> Events:
     index, value = np.empty(flat.size + 33, np.int32), np.empty(flat.size + 33, np.float32)
     starts = np.empty(n_rows * layout.width + 1, np.int32)
     channels = layout.shape[layout.axis]
-    kernels.events_of_values(flat, n_rows, layout.width, channels, layout.channels, index, value, starts)
+    kernels.events_of_values(flat, n_rows, layout.width, channels, layout.channels, _PLACES, index, value, starts)
     return Events(index, value, True, starts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
@@ -11,7 +12,7 @@ from snnrepro.network.forward import compute
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, ReLU
 from snnrepro.simulators.event.actions import Compute, FireOnEvents, FireOnNumbers, FirePlainly, Maximum, Sums
 from snnrepro.simulators.event.layout import layout_of
-from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all
+from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
 from snnrepro.simulators.event.neurons import Neurons, is_compiled, neurons_of
 from snnrepro.simulators.event.views import view
 from snnrepro.simulators.plain import fan_outs
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from snnrepro.network.layers import Layer
     from snnrepro.simulators.event.actions import Action
     from snnrepro.spiking.spiking_network import SpikingNetwork
+
+_SHARE_OF_SPIKES = 0.2
+"""Memory of a neuron's step, in numbers: its bit, and an event where it fires."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +44,24 @@ class Plan:
         step, from weighted sums.
     frontier : tuple of str
         What the region reads: populations, maxima and static values.
+    direct : dict of str to (Linear, str)
+        Dense layers of the region, by name, that can be computed from the sums of a population's spikes.
     constant : numpy.ndarray
         What the constants of the region give, ``(1, *shape of the readout)``.
     fans : dict of str to numpy.ndarray
         How many weights each number of a value meets, int64, of its shape.
+    numbers : int
+        How many numbers an image has in each step, roughly, where spikes count little.
     """
 
     actions: Mapping[str, Action]
     static: frozenset[str]
     region: tuple[Node, ...]
     frontier: tuple[str, ...]
+    direct: Mapping[str, tuple[Linear, str]]
     constant: FloatArray
     fans: Mapping[str, IntArray]
+    numbers: int
 
 
 def make_plan(spiking: SpikingNetwork) -> Plan:
@@ -69,14 +79,34 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
     zeros = {name: np.zeros((1, *network.shapes[name]), np.float32) for name in frontier}
     builder = _Builder(spiking, nodes)
     fans = builder.fans()
+    actions = builder.actions({*frontier, *spiking.populations, *fans})
+    direct = builder.direct(region)
+    kept = needed_of(spiking.readout, [node for node in region if node.name not in direct])
     return Plan(
-        actions=builder.actions({*frontier, *spiking.populations, *fans}),
+        actions=actions,
         static=frozenset({network.input_name, *(node.name for node in nodes)} - changing),
-        region=tuple(replace(node, layer=without_constant(node.layer)) for node in region),
-        frontier=tuple(sorted(frontier)),
+        region=tuple(
+            replace(node, layer=without_constant(node.layer)) for node in region if node.name in kept - set(direct)
+        ),
+        frontier=tuple(sorted(frontier & kept)),
+        direct={name: found for name, found in direct.items() if name in kept},
         constant=evaluate_nodes(region, zeros)[spiking.readout],
         fans=fans,
+        numbers=math.ceil(sum(_numbers(action) * math.prod(network.shapes[name]) for name, action in actions.items())),
     )
+
+
+def needed_of(name: str, nodes: list[Node]) -> set[str]:
+    """Return the name and those of all that `nodes` read to compute it."""
+    needed = {name}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return needed
+
+
+def _numbers(action: Action) -> float:
+    return _SHARE_OF_SPIKES if isinstance(action, (FireOnEvents, FireOnNumbers)) else 1.0
 
 
 def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -143,6 +173,16 @@ class _Builder:
             if name in needed:
                 needed.update(action.reads)
         return {name: action for name, action in every.items() if name in needed}
+
+    def direct(self, region: list[Node]) -> dict[str, tuple[Linear, str]]:
+        """Return the dense layers of the region that read a population, each as a layer on sums of its spikes."""
+        found = {}
+        for node in region:
+            if isinstance(node.layer, Dense) and len(self._shapes[node.inputs[0]]) == 1:
+                layer, source = self._linear(node)
+                if layer.reads_spikes:
+                    found[node.name] = linear_of_sums(layer), source
+        return found
 
     def _action(self, node: Node) -> Action:
         if isinstance(node.layer, ReLU):

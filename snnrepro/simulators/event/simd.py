@@ -126,6 +126,17 @@ def reaches(_: Any, u: Any, v: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc]
+def differs(_: Any, u: Any, v: Any) -> Any:
+    """Return where ``u != v``, one bit a lane, the first lane lowest."""
+    word = types.Integer.from_bitwidth(u.lanes, signed=False)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fcmp_unordered("!=", *arguments), ir.IntType(u.lanes))
+
+    return word(u, u), generate
+
+
+@intrinsic  # type: ignore[misc]
 def choose(_: Any, word: Any, u: Any, v: Any) -> Any:
     """Return `u` where the bit of the lane is set in `word`, `v` elsewhere."""
 
