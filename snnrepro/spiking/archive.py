@@ -35,7 +35,8 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
     arrays: dict[str, AnyArray] = {}
     network = archive.describe(spiking.network, arrays)
     populations = {}
-    for index, (name, population) in enumerate(spiking.populations.items()):
+    for index, name in enumerate(_in_order(spiking)):
+        population = spiking.populations[name]
         populations[name] = {
             "neuron": {"model": type(population.neuron).__name__, **asdict(population.neuron)},
             "arrays": {
@@ -103,6 +104,11 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         provenance=header["provenance"],
         **{name: header[name] for name in _SCALARS},
     )
+
+
+def _in_order(spiking: SpikingNetwork) -> list[str]:
+    """Return the names of the populations in the order of the network's nodes."""
+    return [node.name for node in spiking.network.nodes if node.name in spiking.populations]
 
 
 def _array_fields() -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
@@ -73,7 +74,8 @@ class Run:
     @property
     def predictions_by_step(self) -> IntArray:
         """The same after every kept step, ``(n_images, len(steps))``."""
-        flat = self.scores_by_step.reshape(*self.scores_by_step.shape[:2], -1)
+        n_scores = math.prod(self.scores_by_step.shape[2:])
+        flat = self.scores_by_step.reshape(*self.scores_by_step.shape[:2], n_scores)
         answers: IntArray = flat.argmax(axis=-1)
         return answers
 
@@ -97,10 +99,22 @@ def simulate(
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
     images = checked_images(spiking, x)
     steps = checked_steps(n_steps, keep_steps)
-    run: Run = importlib.import_module(SIMULATORS[simulator]).run(spiking, images, steps, progress or (lambda _: None))
-    if run.steps != steps and keep_steps is not None:
-        raise ModelError(f"simulator {simulator!r} kept the steps {run.steps}, asked for were {steps}")
+    module = importlib.import_module(SIMULATORS[simulator])
+    if not len(images):  # one blank image has everything but the images
+        return _without_images(module.run(spiking, np.zeros((1, *images.shape[1:]), np.float32), steps, lambda _: None))
+    run: Run = module.run(spiking, images, steps, progress or (lambda _: None))
     return run
+
+
+def _without_images(run: Run) -> Run:
+    counts = {name: values[:0] for name, values in run.spike_counts.items()}
+    return replace(
+        run,
+        scores_by_step=run.scores_by_step[:0],
+        spike_counts=counts,
+        synaptic_operations=run.synaptic_operations[:0],
+        macs=run.macs[:0],
+    )
 
 
 def checked_images(spiking: SpikingNetwork, x: Any) -> FloatArray:

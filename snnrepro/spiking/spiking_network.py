@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import broadcast
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF
 from snnrepro.spiking.prepare import Prepared, prepare, tail
@@ -143,7 +142,7 @@ def _problem(spiking: SpikingNetwork) -> str:
         shape = tuple(network.shapes[name])
         for field_ in ("threshold", "amplitude", "initial_potential", "bias", "subtracted"):
             given = getattr(population, field_).shape
-            if broadcast(given, shape) != shape:
+            if any(size not in (1, full) for size, full in zip(given[::-1], shape[::-1])) or len(given) > len(shape):
                 return f"population {name!r}: {field_} {given} does not fit a layer of {shape}"
     if len({_growth(population) for population in spiking.populations.values()}) > 1:
         return "all populations need the same growth"

@@ -28,6 +28,42 @@ def keras_dense(seed: int) -> Any:
     return tf.keras.Model(image, layers.Dense(units[-1], activation="softmax")(x))
 
 
+def keras_cnn(seed: int, strides: tuple[int, ...] | None = None) -> Any:
+    """Return the CNN of table 3-1 in Keras, untrained: three convolutions with ReLU, Dense 10 with softmax.
+
+    Parameters
+    ----------
+    seed : int
+        Of the initial weights.
+    strides : tuple of int, optional
+        Of the convolutions; 1, 1, 2 if left out.
+    """
+    tf = import_tensorflow()
+    seed_everything(tf, seed)
+    sizes = model_settings("cnn")
+    layers = tf.keras.layers
+    x = image = tf.keras.Input(INPUT_SHAPE, name="image")
+    for filters, stride in zip(sizes["filters"], strides or sizes["strides"]):
+        x = layers.Conv2D(filters, sizes["kernel"], strides=stride, activation="relu")(x)
+    x = layers.Flatten()(x)
+    return tf.keras.Model(image, layers.Dense(sizes["dense_units"][-1], activation="softmax")(x))
+
+
+def keras_autoencoder(seed: int) -> Any:
+    """Return the autoencoder of table 3-2 in Keras, untrained; a sigmoid gives pixels in [0, 1]."""
+    tf = import_tensorflow()
+    seed_everything(tf, seed)
+    sizes = model_settings("autoencoder")
+    layers = tf.keras.layers
+    x = image = tf.keras.Input(INPUT_SHAPE, name="image")
+    options = {"strides": sizes["strides"], "padding": "same", "activation": "relu"}
+    for filters in sizes["filters"]:
+        x = layers.Conv2D(filters, sizes["kernel"], **options)(x)
+    for filters in sizes["transposed_filters"]:
+        x = layers.Conv2DTranspose(filters, sizes["kernel"], **options)(x)
+    return tf.keras.Model(image, layers.Conv2D(1, sizes["kernel"], padding="same", activation="sigmoid")(x))
+
+
 def untrained_dense(seed: int) -> Network:
     """Return the same network with the initial weights that Keras would draw: Glorot uniform, biases 0.
 
