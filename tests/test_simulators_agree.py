@@ -26,7 +26,8 @@ from snnrepro.network.layers import (
     Transpose,
 )
 from snnrepro.simulators import nengo_layers, nengo_network, nengo_views
-from snnrepro.simulators.plain import population_state, spike_trains
+from snnrepro.simulators.nengo_dl import NengoDLSimulator
+from snnrepro.simulators.plain import Stepper, population_state, spike_trains
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.spiking_network import SpikingNetwork
@@ -302,6 +303,38 @@ def test_networks_with_weights_of_every_size_answer_the_same(kind, simulator, n_
     np.testing.assert_allclose(got.synaptic_operations, wanted.synaptic_operations, rtol=0.01)
     assert np.mean(wanted.synaptic_operations == got.synaptic_operations) >= 0.8
     np.testing.assert_array_equal(wanted.macs, got.macs)
+
+
+def test_populations_that_nengo_dl_runs_in_one_call_keep_their_own_constants():
+    """Two chains side by side, as large as each other: NengoDL merges what they have in common."""
+    rng = np.random.RandomState(0)
+
+    def dyadic(*shape):
+        return rng.randint(-2, 4, shape).astype(np.float32) / 2
+
+    ones, none = (1, 1), ((0, 0), (0, 0))
+    nodes, populations = [], {}
+    for name, neuron, size in [
+        ("a", IF(growth=1.5, max_spikes=2), (2, 2)),
+        ("b", IF(growth=1.5, reset="zero"), (1, 4)),
+    ]:
+        nodes += [
+            Node(f"{name}/conv", ("image",), Conv(dyadic(3, 2, 1, 1), dyadic(3), ones, ones, none)),
+            Node(f"{name}/relu", (f"{name}/conv",), ReLU()),
+            Node(f"{name}/max", (f"{name}/relu",), MaxPool(size, size, ones, none)),
+            Node(f"{name}/flat", (f"{name}/max",), Reshape((12,))),
+        ]
+        amplitude = 2.0 ** rng.randint(-1, 2, (3, 1, 1))
+        populations[f"{name}/relu"] = Population(neuron, amplitude, amplitude, amplitude / 2, dyadic(3, 1, 1) / 4)
+    network = Network("image", (2, 4, 4), (*nodes, Node("sum", ("a/flat", "b/flat"), Add())), {})
+    spiking = SpikingNetwork(network, "sum", populations)
+    x = np.abs(dyadic(3, 2, 4, 4))
+    stepper = Stepper(spiking, x)
+    wanted = np.stack([stepper.step() for _ in range(4)], axis=1)
+    assert all(0 < np.mean(output != 0) < 1 for output in stepper.outputs.values())
+    for merge in (True, False):
+        with NengoDLSimulator(spiking, 3, merge) as simulator:
+            np.testing.assert_array_equal(simulator.run(x, 4, keep_steps=range(1, 5)), wanted)
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)

@@ -13,12 +13,12 @@ from snnrepro.simulators.nengo_network import build
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
-    from snnrepro.simulators.run import Progress, Run
+    from snnrepro.spiking.run import Progress, Run
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` image by image; parameters and result as `snnrepro.simulators.run.simulate`.
+    """Simulate `x` image by image; parameters and result as `snnrepro.spiking.run.simulate`.
 
     Raises
     ------

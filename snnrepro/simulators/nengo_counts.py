@@ -9,8 +9,8 @@ import numpy as np
 
 from snnrepro.simulators.nengo_views import PADDING, View
 from snnrepro.simulators.plain import Readout, fan_outs
-from snnrepro.simulators.run import Run
 from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.run import Run
 from snnrepro.spiking.spiking_network import scores_of
 
 if TYPE_CHECKING:

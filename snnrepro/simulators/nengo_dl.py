@@ -16,7 +16,7 @@ from snnrepro.network.graph import Network, Node
 from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
 from snnrepro.simulators.nengo_layers import read_back
 from snnrepro.simulators.nengo_network import NengoNetwork, build
-from snnrepro.simulators.run import Progress, Run, checked_images, checked_steps
+from snnrepro.spiking.run import Progress, Run, checked_images, checked_steps
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -27,7 +27,7 @@ _NUMBERS = 2**25
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in minibatches of bounded memory; parameters and result as `snnrepro.simulators.run.simulate`.
+    """Simulate `x` in minibatches of bounded memory; parameters and result as `snnrepro.spiking.run.simulate`.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
     nengo = build(spiking, counted=True)
     probes = [nengo.scores if spiking.readout_synapse is None else nengo.filtered_scores, *_counter_probes(nengo)]
     runs = []
-    with open_simulator(nengo, spiking.dt, size, keep=probes) as simulator:
+    with open_simulator(nengo, spiking.dt, size, keep=probes, merge=False) as simulator:
         for start in range(0, len(x), size):
             chunk = x[start : start + size]
             data = predict(simulator, nengo, chunk, size, steps[-1])
@@ -64,6 +64,9 @@ class NengoDLSimulator:
     minibatch_size : int
         Images simulated together. The input is tiled over time, so memory grows with
         ``minibatch_size * n_steps * n_in``: 500 MNIST images at 60 steps are 94 MB.
+    merge : bool
+        Whether NengoDL merges operators, which it does of itself; without it convolutional networks run several times
+        as fast.
 
     Examples
     --------
@@ -71,14 +74,14 @@ class NengoDLSimulator:
     ...     scores = simulator.run(x, n_steps=60)
     """
 
-    def __init__(self, spiking: SpikingNetwork, minibatch_size: int = 500) -> None:
+    def __init__(self, spiking: SpikingNetwork, minibatch_size: int = 500, merge: bool = True) -> None:
         import_nengo_dl()
         self.spiking = spiking
         self.minibatch_size = minibatch_size
         self.nengo = build(spiking)
         self._stack = contextlib.ExitStack()
         self._simulator = self._stack.enter_context(
-            open_simulator(self.nengo, spiking.dt, minibatch_size, keep=[self.nengo.filtered_scores])
+            open_simulator(self.nengo, spiking.dt, minibatch_size, keep=[self.nengo.filtered_scores], merge=merge)
         )
 
     def __enter__(self) -> NengoDLSimulator:
@@ -256,16 +259,23 @@ def predict(simulator: Any, nengo: NengoNetwork, chunk: FloatArray, size: int, n
 
 @contextlib.contextmanager
 def open_simulator(
-    nengo: NengoNetwork, dt: float, minibatch_size: int, keep: list[Any], seed: int = 0
+    nengo: NengoNetwork, dt: float, minibatch_size: int, keep: list[Any], seed: int = 0, merge: bool = True
 ) -> Iterator[Any]:
-    """Yield a NengoDL simulator of `nengo` with only the probes `keep`: an unread probe costs time and memory."""
+    """Yield a NengoDL simulator of `nengo` with only the probes `keep`: an unread probe costs time and memory.
+
+    NengoDL merges operators of one kind, and keeps what a merged one writes in one array. That helps where layers are
+    small; in a convolutional network most of the time then goes into copying parts of that array: `merge` false.
+    """
     nengo_dl = import_nengo_dl()
+    from nengo_dl.graph_optimizer import noop_planner, tree_planner
+
     from snnrepro.simulators.nengo_dl_neurons import register
 
     register()
     with nengo.network:
         # Every image starts from the initial state; in training the rates are those of the LIF curve, unsmoothed.
         nengo_dl.configure_settings(stateful=False, lif_smoothing=None, trainable=None)
+        nengo_dl.configure_settings(planner=tree_planner if merge else noop_planner)
     _fix_all_but_weights(nengo)
     nengo.network.probes[:] = keep
     with _expected_warnings():

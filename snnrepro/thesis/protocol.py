@@ -29,7 +29,7 @@ from snnrepro.thesis.tables import settings
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.datasets import Mnist
-    from snnrepro.simulators.run import Progress
+    from snnrepro.spiking.run import Progress
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 MINIBATCH_SIZE = 200
