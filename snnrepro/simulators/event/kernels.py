@@ -225,7 +225,7 @@ def events_of_values(
     """
     word = np.empty(0, np.uint16)
     nothing = fill(np.float32(0), word)
-    end = 0
+    end: Any = 0
     for row in range(n_rows):
         for place in range(width):
             begin = end

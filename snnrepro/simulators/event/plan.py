@@ -211,7 +211,9 @@ class _Builder:
         layout = layout_of(self._shapes[node.name], self._axis(node, before))
         moving = before is not None and any(isinstance(one.layer, ReLU) for one in self._before(before))
         if before is None or not is_linear(before) or not moving or layout.shape != self._shapes[node.name]:
-            self._neurons[node.name] = neurons = neurons_of(population, self._spiking.dt, layout, np.float32(0))
+            self._neurons[node.name] = neurons = neurons_of(
+                population, self._spiking.dt, layout, np.zeros((), np.float32)
+            )
             return FireOnNumbers(source, neurons)
         layer, read = self._linear(before)
         self._neurons[node.name] = neurons = neurons_of(population, self._spiking.dt, layer.target, layer.bias)

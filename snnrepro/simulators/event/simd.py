@@ -18,7 +18,7 @@ from numba.extending import intrinsic, register_model
 _FLOAT, _INT, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
 
 
-class _VectorType(types.Type):
+class _VectorType(types.Type):  # type: ignore[misc]  # Numba has no types
     def __init__(self, lanes: int) -> None:
         super().__init__(name=f"float32x{lanes}")
         self.lanes = lanes
@@ -27,7 +27,7 @@ class _VectorType(types.Type):
 
 
 @register_model(_VectorType)
-class _VectorModel(models.PrimitiveModel):
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # likewise
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, numba_type.floats)
 
@@ -35,7 +35,8 @@ class _VectorModel(models.PrimitiveModel):
 _VECTORS = {lanes: _VectorType(lanes) for lanes in (16, 32, 64)}
 
 
-def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
+def _place(context: Any, builder: Any, array_type: Any, where: Any, pointee: Any) -> Any:
+    array, index = where
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
 
@@ -46,7 +47,7 @@ def _splat(builder: Any, number: Any, of: Any) -> Any:
     return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT, of.count), [0] * of.count))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def at(_: Any, array: Any, index: Any) -> Any:
     """Return ``array[index]``."""
 
@@ -57,29 +58,29 @@ def at(_: Any, array: Any, index: Any) -> Any:
     return array.dtype(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load(_: Any, array: Any, index: Any, words: Any) -> Any:
     """Return the float32 numbers of `array` from `index` on, as many as `words` have bits."""
     vector = _VECTORS[words.dtype.bitwidth]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_place(context, builder, array, *arguments[:2], vector.floats), align=4)
+        return builder.load(_place(context, builder, array, arguments[:2], vector.floats), align=4)
 
     return vector(array, types.intp, words), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     """Write a vector to `array` from `index` on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _place(context, builder, array, *arguments[:2], value.floats), align=4)
+        builder.store(arguments[2], _place(context, builder, array, arguments[:2], value.floats), align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def fill(_: Any, number: Any, words: Any) -> Any:
     """Return a vector of one number, float32."""
     vector = _VECTORS[words.dtype.bitwidth]
@@ -90,19 +91,19 @@ def fill(_: Any, number: Any, words: Any) -> Any:
     return vector(types.float32, words), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def plus(_: Any, u: Any, v: Any) -> Any:
     """Return ``u + v``."""
     return u(u, u), lambda context, builder, signature, arguments: builder.fadd(*arguments)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def minus(_: Any, u: Any, v: Any) -> Any:
     """Return ``u - v``."""
     return u(u, u), lambda context, builder, signature, arguments: builder.fsub(*arguments)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def times_plus(_: Any, u: Any, v: Any, w: Any) -> Any:
     """Return ``u * v + w``, rounded once where the machine does both at once."""
 
@@ -114,7 +115,7 @@ def times_plus(_: Any, u: Any, v: Any, w: Any) -> Any:
     return u(u, u, u), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def reaches(_: Any, u: Any, v: Any) -> Any:
     """Return where ``u >= v``, one bit a lane, the first lane lowest."""
     word = types.Integer.from_bitwidth(u.lanes, signed=False)
@@ -125,7 +126,7 @@ def reaches(_: Any, u: Any, v: Any) -> Any:
     return word(u, u), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def differs(_: Any, u: Any, v: Any) -> Any:
     """Return where ``u != v``, one bit a lane, the first lane lowest."""
     word = types.Integer.from_bitwidth(u.lanes, signed=False)
@@ -136,7 +137,7 @@ def differs(_: Any, u: Any, v: Any) -> Any:
     return word(u, u), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def choose(_: Any, word: Any, u: Any, v: Any) -> Any:
     """Return `u` where the bit of the lane is set in `word`, `v` elsewhere."""
 
@@ -146,7 +147,7 @@ def choose(_: Any, word: Any, u: Any, v: Any) -> Any:
     return u(types.Integer.from_bitwidth(u.lanes, signed=False), u, u), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def population_count(_: Any, word: Any) -> Any:
     """Return how many bits of an unsigned integer are set."""
 
@@ -156,31 +157,31 @@ def population_count(_: Any, word: Any) -> Any:
     return types.intp(word), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def copy_32(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any, factor: Any) -> Any:
     """Write ``(source[start : start + 32] + shift) * factor`` to `target` from `place` on, all int32."""
     ints = ir.VectorType(_INT, 32)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        read = builder.load(_place(context, builder, source, *arguments[:2], ints), align=4)
+        read = builder.load(_place(context, builder, source, arguments[:2], ints), align=4)
         written = builder.mul(
             builder.add(read, _splat(builder, arguments[4], ints)), _splat(builder, arguments[5], ints)
         )
-        builder.store(written, _place(context, builder, target, *arguments[2:4], ints), align=4)
+        builder.store(written, _place(context, builder, target, arguments[2:4], ints), align=4)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp, types.int32, types.int32), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def copy_8_bytes(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any) -> Any:
     """Write ``source[start : start + 8] + shift`` (uint8) to `target` (int32) from `place` on."""
     small, ints = ir.VectorType(_BYTE, 8), ir.VectorType(_INT, 8)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        read = builder.load(_place(context, builder, source, *arguments[:2], small), align=1)
+        read = builder.load(_place(context, builder, source, arguments[:2], small), align=1)
         written = builder.add(builder.zext(read, ints), _splat(builder, arguments[4], ints))
-        builder.store(written, _place(context, builder, target, *arguments[2:4], ints), align=4)
+        builder.store(written, _place(context, builder, target, arguments[2:4], ints), align=4)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp, types.int32), generate
