@@ -144,9 +144,8 @@ def test_conversion_loses_at_most(benchmark, trained, data, calibration, profile
         provenance=[dict(one.provenance) for one in spiking],
     )
     bound = BOUNDS[kind, recipe][n_steps]
-    print(
-        f"\n{kind} {recipe} T={n_steps}: {[round(float(one.points), 2) for one in losses]}, mean {mean:.3f}, bound {bound}"
-    )
+    points = [round(float(one.points), 2) for one in losses]
+    print(f"\n{kind} {recipe} T={n_steps}: {points}, mean {mean:.3f}, bound {bound}")
     if not data.is_full:
         pytest.skip("the bounds hold for the full MNIST only")
     # On a part of the test images the difference is known no better than its standard error.

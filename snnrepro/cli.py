@@ -90,9 +90,11 @@ def inspect(model: Path, as_json: bool) -> None:
     from snnrepro.errors import UnsupportedError
     from snnrepro.readers.load import load
     from snnrepro.report import network_table
+    from snnrepro.spiking.prepare import prepare
 
     try:
         network = load(model)
+        prepare(network)
     except UnsupportedError as error:
         if as_json:
             click.echo(json.dumps({"convertible": False, "problems": error.problems}, indent=2))

@@ -31,7 +31,18 @@ def test_the_examples_give_what_the_readme_says(readme, tmp_path, monkeypatch):
     assert doctest.DocTestRunner(verbose=False).run(examples).failed == 0
 
 
-@pytest.mark.parametrize("module", ["snnrepro.network.graph", "snnrepro.readers.load"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "snnrepro.network.graph",
+        "snnrepro.readers.load",
+        "snnrepro.verification",
+        "snnrepro.metrics",
+        "snnrepro.spiking.neurons",
+        "snnrepro.spiking.convert",
+        "snnrepro.spiking.archive",
+    ],
+)
 def test_the_examples_in_the_docstrings_run(module):
     import importlib
 
