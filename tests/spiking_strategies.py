@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from snnrepro.network.geometry import same_pads
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import (
     Add,
@@ -182,6 +183,8 @@ class _Drawing:
         groups = self.draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
         out = groups * self.draw(st.integers(1, max(1, 4 // groups)))
         kernel, strides, dilations, pads = self.windows(smallest_pad=-1)
+        if self.draw(st.integers(0, 2)) == 0:
+            pads = same_pads(self.shape[1:], kernel, strides, dilations, upper=self.draw(st.booleans()))
         self.add(Conv(self.weights(out, channels // groups, *kernel), self.bias(out), strides, dilations, pads, groups))
 
     def conv_transpose(self):
@@ -213,6 +216,8 @@ class _Drawing:
         if self.draw(st.integers(0, 3)) == 0:
             self.add(Reduce("max", self.draw(st.sampled_from([(1, 2), (2,), (0,)]))))
             return
+        if self.draw(st.booleans()):
+            self.affine()  # below 0 too, where padding must not win
         kernel, strides, dilations, _ = self.windows(0)
         fits = zip(self.shape[1:], kernel, dilations)
         # A pad below the dilation leaves something of the image in every window.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import (
     Add,
+    Affine,
     AveragePool,
     Concat,
     Conv,
@@ -31,7 +32,7 @@ from snnrepro.simulators.plain import Stepper, population_state, spike_trains
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.spiking_network import SpikingNetwork
-from tests.spiking_strategies import drawn_cases
+from tests.spiking_strategies import Case, drawn_cases
 
 SIMULATORS = ("nengo", "nengo-dl")
 
@@ -203,7 +204,7 @@ FAULTS = {
     _no_reset_to_zero: ("conv",),
     _one_spike: ("conv",),
     _without_growth: ("maximum",),
-    _with_padding: ("conv", "maximum"),
+    _with_padding: ("maximum",),
     _lower_padding: ("conv",),
     _kernel_not_turned: ("conv_transpose",),
     _groups_mixed: ("conv",),
@@ -220,7 +221,21 @@ def test_a_planted_fault_is_noticed(monkeypatch, fault):
     from snnrepro.simulators import nengo_neurons
 
     monkeypatch.setattr(*fault(nengo_neurons))
-    assert any(_notices(case) for case in _cases(FAULTS[fault], (1.5,) if fault is _without_growth else (1.0,)))
+    cases = [_below_zero(), *_cases(FAULTS[fault], (1.5,) if fault is _without_growth else (1.0,))]
+    assert any(_notices(case) for case in cases)
+
+
+def _below_zero():
+    """Return a case with a maximum over numbers below 0 and padding."""
+    one, ones = np.ones(()), (1, 1)
+    nodes = (
+        Node("relu", ("image",), ReLU()),
+        Node("negated", ("relu",), Affine(-one, 0 * one)),
+        Node("max", ("negated",), MaxPool((2, 2), ones, ones, ((1, 0), (0, 1)))),
+    )
+    populations = {"relu": Population(IF(), one, one, one / 2, 0 * one)}
+    spiking = SpikingNetwork(Network("image", (1, 3, 2), nodes, {}), "max", populations)
+    return Case(spiking, np.full((1, 1, 3, 2), 0.5, np.float32), 3)
 
 
 def _notices(case):
@@ -335,6 +350,18 @@ def test_populations_that_nengo_dl_runs_in_one_call_keep_their_own_constants():
     for merge in (True, False):
         with NengoDLSimulator(spiking, 3, merge) as simulator:
             np.testing.assert_array_equal(simulator.run(x, 4, keep_steps=range(1, 5)), wanted)
+
+
+def test_a_grouped_convolution_of_ones_runs_where_nengo_dl_takes_a_square_matrix_for_the_identity():
+    ones = np.ones((2, 1, 1, 2), np.float32)
+    layer = Conv(ones, np.zeros(2), (1, 1), (1, 1), ((0, 0), (0, 1)), groups=2)
+    nodes = (Node("relu", ("image",), ReLU()), Node("conv", ("relu",), layer))
+    one = np.ones(())
+    spiking = SpikingNetwork(
+        Network("image", (2, 3, 3), nodes, {}), "conv", {"relu": Population(IF(), one, one, one / 2, 0 * one)}
+    )
+    x = np.random.RandomState(0).randint(0, 4, (2, 2, 3, 3)) / np.float32(4)
+    assert _differing(spiking, x, 3, "nengo-dl") == []
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)

@@ -151,7 +151,9 @@ class LayerWriter:
         import nengo
 
         size, ones = kernel.shape[:2], (1,) * len(strides)
-        same = pads == same_pads(view.shape[1:], size, strides, ones, upper=True)
+        # Nengo 3.1 has no "same" for a kernel smaller than its stride.
+        fits = any(map(any, pads)) and all(k >= stride for k, stride in zip(size, strides))
+        same = fits and pads == same_pads(view.shape[1:], size, strides, ones, upper=True)
         if not same:
             view = view.moved(Pad(((0, 0), *pads)))
         transform = nengo.Convolution(
@@ -171,10 +173,10 @@ class LayerWriter:
         layer: Any = node.layer
         view = self.values[node.inputs[0]]
         linear = matrix(layer, view.shape, self.shapes[node.name]).of(view, view.source.size_out)
-        if len(linear.values):
-            indices = np.stack([linear.rows, linear.columns], axis=1)
-            transform = nengo.Sparse(linear.shape, indices=indices, init=linear.values)
-            nengo.Connection(view.source, target, transform=transform, synapse=None)
+        # One 0 more than needed: NengoDL (3.4 to 3.6) cannot compare a matrix of ones alone with the identity.
+        indices = np.stack([np.append(linear.rows, 0), np.append(linear.columns, 0)], axis=1)
+        transform = nengo.Sparse(linear.shape, indices=indices, init=np.append(linear.values, np.float32(0)))
+        nengo.Connection(view.source, target, transform=transform, synapse=None)
 
     def _affine(self, node: Node, target: Any) -> None:
         import nengo
