@@ -12,7 +12,7 @@ from numba import get_num_threads
 
 from snnrepro.simulators.event.block import Block
 from snnrepro.simulators.event.plan import make_plan
-from snnrepro.simulators.event.readout import readout_weights
+from snnrepro.simulators.event.readout import readout_weights, scores_at
 from snnrepro.spiking.run import Progress, Run
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from snnrepro.simulators.event.plan import Plan
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
-_NUMBERS = 2**22
-"""Numbers that the values of a block of images have in all steps (16 MB)."""
+_NUMBERS = 2**23
+"""Numbers that the values of a block of images have in all steps (32 MB)."""
 _LARGEST_BLOCK = 1024
 """Images of a block: enough that little time passes between the compiled loops."""
 
@@ -37,7 +37,7 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
         _plans[spiking] = make_plan(spiking)
     plan, readout = _plans[spiking], readout_weights(spiking, steps)
     n_threads = get_num_threads()
-    blocks = _blocks(x, plan.numbers * steps[-1], n_threads)
+    blocks = _blocks(x, plan.numbers[0] + plan.numbers[1] * steps[-1], n_threads)
     results = []
     with ThreadPoolExecutor(n_threads) as pool:
         for block, result in zip(blocks, pool.map(lambda one: Block(spiking, plan, readout, one).result(), blocks)):
@@ -45,7 +45,7 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
             progress(len(block) / max(len(x), 1))
     return Run(
         steps=steps,
-        scores_by_step=np.concatenate([result.scores for result in results]),
+        scores_by_step=scores_at(spiking, np.concatenate([result.readout for result in results])),
         spike_counts={
             name: np.concatenate([result.spike_counts[name] for result in results]) for name in spiking.populations
         },

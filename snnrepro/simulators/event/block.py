@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Events, Spikes, events_of
-from snnrepro.simulators.event.readout import scores_at
+from snnrepro.simulators.event.readout import readout_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.simulators.event.fans import Fan
     from snnrepro.simulators.event.layout import Layout
     from snnrepro.simulators.event.linear import Linear
     from snnrepro.simulators.event.plan import Plan
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BlockResult:
-    """What a block of images gives; as the fields of `Run`."""
+    """What a block of images gives: the readout at the kept steps, ``(n_images, n_kept, *shape)``; fields of `Run`."""
 
-    scores: FloatArray
+    readout: FloatArray
     spike_counts: dict[str, IntArray]
     synaptic_operations: IntArray
     macs: IntArray
@@ -62,11 +62,13 @@ class Block:
                 self.counts[name] = value.counts
         operations, macs = np.zeros(self.n, np.int64), np.zeros(self.n, np.int64)
         for name, fan in self._plan.fans.items():
-            self._count(name, fan, macs if name in self._plan.static else operations)
+            counted = macs if name in self._plan.static else operations
+            counted += self._count(name, fan)
         sums = {name: self._weighted(name) for name in self._plan.frontier}
         sums.update((name, self._direct(*found)) for name, found in self._plan.direct.items())
-        scores = scores_at(self._spiking, self._plan, self._readout, sums)
-        return BlockResult(scores, self.counts, operations, macs)
+        return BlockResult(
+            readout_of(self._spiking.readout, self._plan, self._readout, sums), self.counts, operations, macs
+        )
 
     def numbers(self, name: str) -> FloatArray:
         """Return a value as numbers, ``(n_images, n_steps or 1, *shape)``."""
@@ -90,29 +92,18 @@ class Block:
             self._lists[name] = self._values[name].events()
         return self._lists[name]
 
-    def _count(self, name: str, fan: IntArray, out: IntArray) -> None:
-        """Add to `out` how many weights the numbers of a value that are not 0 meet, over all steps."""
+    def _count(self, name: str, fan: Fan) -> IntArray:
+        """Return how many weights the numbers of a value that are not 0 meet, over all steps, ``(n_images,)``."""
         value = self._values[name]
         if isinstance(value, Spikes):
-            layout = value.neurons.layout
-            if fan.min() == fan.max():
-                out += value.counts * fan.flat[0]
-                return
-            events, n_steps = self._spikes(name), self.n_steps
-        else:
-            known = [layout for key, layout in self._events if key == name]
-            if not known:
-                out += np.count_nonzero(value, axis=1).reshape(self.n, -1) @ fan.reshape(-1)
-                return
-            layout = known[0]
-            events, n_steps = self._events[name, layout], value.shape[1]
-        ordered = layout.inwards(fan).astype(np.int64)
-        real = ordered[:, : layout.shape[layout.axis]]
-        if (real == real[:, :1]).all():
-            kernels.operations(events.starts, real[:, 0].copy(), self.n, n_steps, out)
-        else:
-            sizes = (self.n, n_steps, layout.n_rows, layout.width, layout.channels)
-            kernels.operations_of_each(events.index, events.starts, ordered.reshape(-1), sizes, out)
+            counted = fan.count_spikes(value.counts)
+            if counted is not None:
+                return counted
+            return fan.count_events(self._spikes(name), value.neurons.layout, self.n, self.n_steps)
+        for (key, layout), events in self._events.items():
+            if key == name:
+                return fan.count_events(events, layout, self.n, value.shape[1])
+        return fan.count_numbers(value)
 
     def _direct(self, layer: Linear, source: str) -> FloatArray:
         """Return what a dense layer gives, without bias, for the sums of spikes, ``(n_images, n_kept, *shape)``."""

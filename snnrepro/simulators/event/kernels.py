@@ -90,7 +90,7 @@ def gather(
     geometry : rows (int32, output row and segment; -1 for none), left, right, shift (int32, segment and output place):
         a segment of an output place is the input places ``left <= place < right`` of a row, the weight row of an event
         there its index plus ``shift``.
-    weights : float32, block of channels, weight row, channel in the block.
+    weights : float32, block of channels, weight row, channel in the block; the last row of a block is 0.
     neurons : see `Neurons.arguments`.
     fires : whether there are neurons; otherwise only their constant input is added.
     masks : words, result where `fires`: image, step, place, channels; else an empty array of the words.
@@ -111,6 +111,7 @@ def gather(
     longest = 0  # the lists of a row of output places
     for column in range(n_segments * out_width):
         longest += (right[column] - left[column]) * in_channels
+    longest += out_width
     group = min(n_steps, _GROUP)
     lists = np.empty(group * longest + 32, np.int32)
     levels = np.empty(group * longest + 32 if graded else 1, np.float32)
@@ -142,16 +143,19 @@ def gather(
                         for segment in range(n_seen):
                             column = at(columns, segment) + place
                             base = frame + at(bases, segment)
-                            source, stop = at(starts, base + at(left, column)), at(starts, base + at(right, column))
+                            source, last = at(starts, base + at(left, column)), at(starts, base + at(right, column))
                             move = at(shift, column)
                             copy_32(index, source, lists, end, move, np.int32(lanes))
                             if graded:
-                                for event in range(stop - source):
-                                    levels[end + event] = at(value, source + event)
-                            if stop - source > 32:
-                                for more in range(32, stop - source, 32):
+                                for entry in range(last - source):
+                                    levels[end + entry] = at(value, source + entry)
+                            if last - source > 32:
+                                for more in range(32, last - source, 32):
                                     copy_32(index, source + more, lists, end + more, move, np.int32(lanes))
-                            end += stop - source
+                            end += last - source
+                        if not graded:  # an even number of them, by the row of zeros
+                            lists[end] = np.int32(block_size - lanes)
+                            end += (end - begins[(step - first_step) * out_width + place]) & 1
                 begins[(last_step - first_step) * out_width] = end
                 for block in range(blocks):
                     channel = block * lanes
@@ -172,12 +176,18 @@ def gather(
                                 v = times_plus(load(potential, place * channels + channel, masks), keep, v)
                             begin = (step - first_step) * out_width + place
                             if graded:
-                                for event in range(begins[begin], begins[begin + 1]):
-                                    weight = load(weights, offset + at(lists, event), masks)
-                                    v = times_plus(weight, fill(at(levels, event), masks), v)
+                                for entry in range(begins[begin], begins[begin + 1]):
+                                    weight = load(weights, offset + at(lists, entry), masks)
+                                    v = times_plus(weight, fill(at(levels, entry), masks), v)
                             else:
-                                for event in range(at(begins, begin), at(begins, begin + 1)):
+                                event: Any = np.intp(at(begins, begin))
+                                stop = np.intp(at(begins, begin + 1))
+                                others = nothing  # two sums under way at a time
+                                while event != stop:
                                     v = plus(v, load(weights, offset + at(lists, event), masks))
+                                    others = plus(others, load(weights, offset + at(lists, event + 1), masks))
+                                    event += 2
+                                v = plus(v, others)
                             result = (image * n_steps + step) * out_places + where
                             if fires:
                                 spikes = reaches(v, limit)
@@ -191,27 +201,31 @@ def gather(
 
 
 @kernel
-def events_of_masks(data: Any, n_rows: Any, width: Any, place_bytes: Any, places: Any, index: Any, starts: Any) -> None:
+def events_of_masks(masks: Any, n_rows: Any, width: Any, words: Any, places: Any, index: Any, starts: Any) -> None:
     """List the spikes of masks.
 
     Parameters
     ----------
-    data : uint8, the bytes of the masks.
-    n_rows : rows of all images and steps.
-    width : places of a row.
-    place_bytes : bytes of a place.
+    masks : words, rows of all images and steps.
+    width, words : places of a row, words of a place.
     places : uint8, ``(256 * 9,)``: for each byte which of its bits are set (8), then how many are (256).
     index, starts : int32, result.
     """
-    end = 0
+    n_bytes = masks.itemsize
+    end: Any = 0
     for row in range(n_rows):
         for place in range(width):
             starts[row * width + place] = end
-            first = (row * width + place) * place_bytes
-            for byte in range(place_bytes):
-                bits = at(data, first + byte)
-                copy_8_bytes(places, np.intp(bits) * 8, index, end, np.int32((place * place_bytes + byte) * 8))
-                end += at(places, 2048 + np.intp(bits))
+            first = (row * width + place) * words
+            for word in range(words):
+                bits = at(masks, first + word)
+                if bits == 0:
+                    continue
+                channel = (place * words + word) * n_bytes * 8
+                for byte in range(n_bytes):
+                    part = np.intp((bits >> (byte * 8)) & 255)
+                    copy_8_bytes(places, part * 8, index, end, np.int32(channel + byte * 8))
+                    end += np.intp(at(places, 2048 + part))
     starts[n_rows * width] = end
 
 

@@ -79,7 +79,7 @@ class Layout:
     def inwards(self, values: AnyArray, padding: float = 0.0) -> FloatArray:
         """Return values ``(..., *shape)`` in this order, ``(..., n_places, channels)``, float32 in C order."""
         lead = values.shape[: values.ndim - len(self.shape)]
-        last = np.moveaxis(values, len(lead) + self.axis, -1).reshape(*lead, self.n_places, self.shape[self.axis])
+        last = values.transpose(self._moved(len(lead))).reshape(*lead, self.n_places, self.shape[self.axis])
         if self.channels == self.shape[self.axis]:
             return np.ascontiguousarray(last, dtype=np.float32)
         padded = np.full((*lead, self.n_places, self.channels), padding, np.float32)
@@ -90,7 +90,15 @@ class Layout:
         """Return values in this order, ``(..., n_places, channels)``, as ``(..., *shape)``: a view where possible."""
         lead = values.shape[:-2]
         last = values[..., : self.shape[self.axis]].reshape(*lead, *self.places, self.shape[self.axis])
-        return np.moveaxis(last, -1, len(lead) + self.axis)
+        axes = list(range(last.ndim - 1))
+        axes.insert(len(lead) + self.axis, last.ndim - 1)
+        return last.transpose(axes)
+
+    def _moved(self, n_lead: int) -> list[int]:
+        """Return the order of axes that moves the channels of a value behind `n_lead` other axes to its end."""
+        axes = list(range(n_lead + len(self.shape)))
+        axes.append(axes.pop(n_lead + self.axis))
+        return axes
 
 
 def layout_of(shape: tuple[int, ...], axis: int, padded: bool = True) -> Layout:

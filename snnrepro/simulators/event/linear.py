@@ -145,10 +145,14 @@ def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: 
 
 
 def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
-    """Return rows of weights by words of output channels, flat; none lies across two lines of the cache."""
+    """Return rows of weights by words of output channels, flat, behind each a row of zeros.
+
+    No row lies across two lines of the cache.
+    """
     words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
-    memory = np.empty(words.size + 16, np.float32)
+    shape = (words.shape[0], len(rows) + 1, target.lanes)
+    memory = np.zeros(math.prod(shape) + 16, np.float32)
     start = -memory.ctypes.data % 64 // 4
-    aligned = memory[start : start + words.size]
-    aligned.reshape(words.shape)[...] = words
+    aligned = memory[start : start + math.prod(shape)]
+    aligned.reshape(shape)[:, :-1] = words
     return aligned

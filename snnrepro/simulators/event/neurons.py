@@ -115,9 +115,8 @@ class Spikes:
         layout = self.neurons.layout
         index = np.empty(int(self.counts.sum()) + 32, np.int32)
         starts = np.empty(n_images * n_steps * n_places + 1, np.int32)
-        data = self.masks.reshape(-1).view(np.uint8)
         n_rows = n_images * n_steps * layout.n_rows
-        kernels.events_of_masks(data, n_rows, layout.width, words * layout.lanes // 8, _PLACES, index, starts)
+        kernels.events_of_masks(self.masks.reshape(-1), n_rows, layout.width, words, _PLACES, index, starts)
         return Events(index, np.empty(0, np.float32), False, starts)
 
     def sums(self, weights: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy as np
 from snnrepro.network.forward import compute
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, ReLU
 from snnrepro.simulators.event.actions import Compute, FireOnEvents, FireOnNumbers, FirePlainly, Maximum, Sums
+from snnrepro.simulators.event.fans import Fan
 from snnrepro.simulators.event.layout import layout_of
 from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
 from snnrepro.simulators.event.neurons import Neurons, is_compiled, neurons_of
@@ -48,10 +49,10 @@ class Plan:
         Dense layers of the region, by name, that can be computed from the sums of a population's spikes.
     constant : numpy.ndarray
         What the constants of the region give, ``(1, *shape of the readout)``.
-    fans : dict of str to numpy.ndarray
-        How many weights each number of a value meets, int64, of its shape.
-    numbers : int
-        How many numbers an image has in each step, roughly, where spikes count little.
+    fans : dict of str to Fan
+        How many weights the numbers of a value meet, for each that linear layers read.
+    numbers : (int, int)
+        How many numbers an image has once, and how many more in each step, roughly.
     """
 
     actions: Mapping[str, Action]
@@ -60,8 +61,8 @@ class Plan:
     frontier: tuple[str, ...]
     direct: Mapping[str, tuple[Linear, str]]
     constant: FloatArray
-    fans: Mapping[str, IntArray]
-    numbers: int
+    fans: Mapping[str, Fan]
+    numbers: tuple[int, int]
 
 
 def make_plan(spiking: SpikingNetwork) -> Plan:
@@ -91,8 +92,13 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
         frontier=tuple(sorted(frontier & kept)),
         direct={name: found for name, found in direct.items() if name in kept},
         constant=evaluate_nodes(region, zeros)[spiking.readout],
-        fans=fans,
-        numbers=math.ceil(sum(_numbers(action) * math.prod(network.shapes[name]) for name, action in actions.items())),
+        fans={name: Fan(met) for name, met in fans.items()},
+        numbers=(
+            sum(math.prod(network.shapes[name]) for name in actions if name not in changing),
+            math.ceil(
+                sum(_share(actions[name]) * math.prod(network.shapes[name]) for name in actions if name in changing)
+            ),
+        ),
     )
 
 
@@ -105,7 +111,7 @@ def needed_of(name: str, nodes: list[Node]) -> set[str]:
     return needed
 
 
-def _numbers(action: Action) -> float:
+def _share(action: Action) -> float:
     return _SHARE_OF_SPIKES if isinstance(action, (FireOnEvents, FireOnNumbers)) else 1.0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnrepro.simulators.event.plan import evaluate_nodes
 from snnrepro.spiking.run import step_weights
 from snnrepro.spiking.spiking_network import scores_of
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from snnrepro.simulators.event.plan import Plan
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
-from snnrepro.simulators.event.plan import evaluate_nodes
+_NUMBERS = 2**22
+"""Numbers of the readout whose scores are computed together (16 MB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +58,33 @@ def readout_weights(spiking: SpikingNetwork, steps: tuple[int, ...]) -> ReadoutW
     return ReadoutWeights(weights, np.cumsum(by_step, dtype=np.float32)[np.array(steps) - 1])
 
 
-def scores_at(spiking: SpikingNetwork, plan: Plan, readout: ReadoutWeights, sums: dict[str, FloatArray]) -> FloatArray:
-    """Return the scores at the kept steps, ``(n_images, n_kept, *output_shape)``.
+def readout_of(name: str, plan: Plan, readout: ReadoutWeights, sums: dict[str, FloatArray]) -> FloatArray:
+    """Return the value called `name`, what is read out, at the kept steps, ``(n_images, n_kept, *shape)``.
 
     Parameters
     ----------
     sums : dict of str to numpy.ndarray
-        The weighted sums over the steps of every value of the frontier, ``(n_images, n_kept, *shape)``.
+        The weighted sums over the steps of all that the region's nodes read, ``(n_images, n_kept, *shape)``.
     """
     n, n_kept = next(iter(sums.values())).shape[:2]
-    flat = {name: total.reshape(n * n_kept, *total.shape[2:]) for name, total in sums.items()}
-    value = evaluate_nodes(plan.region, flat)[spiking.readout]
-    shape = (1, n_kept, *[1] * (value.ndim - 1))
-    value = value.reshape(n, n_kept, *value.shape[1:])
-    value = value + readout.weights.sum(axis=1, dtype=np.float32).reshape(shape) * plan.constant[:, np.newaxis]
-    value = value / readout.totals.reshape(shape)
-    scores = scores_of(spiking, value.reshape(n * n_kept, *value.shape[2:]))
-    return scores.reshape(n, n_kept, *scores.shape[1:])
+    value = sums.get(name)
+    if value is None:
+        flat = {known: total.reshape(n * n_kept, *total.shape[2:]) for known, total in sums.items()}
+        computed = evaluate_nodes(plan.region, flat)[name]
+        value = computed.reshape(n, n_kept, *computed.shape[1:])
+    shape = (1, n_kept, *[1] * (value.ndim - 2))
+    totals = readout.weights.sum(axis=1, dtype=np.float32)
+    mean: FloatArray = (value + totals.reshape(shape) * plan.constant[:, np.newaxis]) / readout.totals.reshape(shape)
+    return mean
+
+
+def scores_at(spiking: SpikingNetwork, readout: FloatArray) -> FloatArray:
+    """Return the scores for what was read out, both ``(n_images, n_kept, ...)``; images in pieces of bounded memory."""
+    n_kept = readout.shape[1]
+    size = max(1, _NUMBERS // max(1, math.prod(readout.shape[1:])))
+    pieces = []
+    for start in range(0, max(len(readout), 1), size):
+        piece = readout[start : start + size]
+        scores = scores_of(spiking, piece.reshape(len(piece) * n_kept, *piece.shape[2:]))
+        pieces.append(scores.reshape(len(piece), n_kept, *scores.shape[1:]))
+    return np.concatenate(pieces)
