@@ -36,7 +36,7 @@ SEEDS = {
     "thesis": {"dense": (0, 1, 2), "cnn": (0, 1, 2), "residual": (0,), "autoencoder": (0,)},
 }
 EPOCHS = {
-    "quick": {"dense": 10, "cnn": 2, "residual": 2, "autoencoder": 1},
+    "quick": {"dense": 10, "cnn": 2, "residual": 4, "autoencoder": 1},
     "thesis": {"dense": 10, "cnn": 10, "residual": 4, "autoencoder": 10},
 }
 IMAGES = {"quick": {"dense": 10_000, "cnn": 2_000, "residual": 2_000}, "thesis": {}}

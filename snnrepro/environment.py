@@ -12,6 +12,8 @@ from typing import Any
 LIBRARIES = (
     "snnrepro",
     "numpy",
+    "scipy",
+    "numba",
     "onnx",
     "onnxruntime",
     "tensorflow",

@@ -19,7 +19,7 @@ from snnrepro.errors import DependencyError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_package
 
-INSTALL = 'pip install "setuptools<81" wheel && pip install --no-build-isolation nengo nengo-dl'
+INSTALL = 'pip install "setuptools>=70.1,<81" && pip install --no-build-isolation nengo nengo-dl'
 
 _OLD_NAMES = ("keras", "keras.engine", "keras.engine.functional", "keras.layers")
 

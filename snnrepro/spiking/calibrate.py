@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = 2**25
 """Numbers that the largest layer's steps should have, all images together (128 MB): more images take longer."""
-_FEWEST_IMAGES = 128
+_FEWEST_IMAGES = 256
 _MOST_NUMBERS = 2**28
 """The same with the fewest images that make a calibration reliable (1 GB); beyond, fewer still are used."""
 _SAMPLES = 4096
