@@ -10,7 +10,7 @@ import numpy as np
 
 from snnrepro.network.forward import compute
 from snnrepro.simulators.event import kernels
-from snnrepro.simulators.event.neurons import Neurons, Spikes, is_compiled, neurons_of
+from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from snnrepro.network.graph import Node
     from snnrepro.simulators.event.block import Block
     from snnrepro.simulators.event.linear import Linear
+    from snnrepro.simulators.event.neurons import Neurons
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 
@@ -162,16 +163,3 @@ class FirePlainly:
 
 Action = Any
 """One of the above: ``reads``, the names of the values it needs, and ``run(block)``, which returns its own."""
-
-__all__ = [
-    "Action",
-    "Compute",
-    "FireOnEvents",
-    "FireOnNumbers",
-    "FirePlainly",
-    "Maximum",
-    "Neurons",
-    "Sums",
-    "is_compiled",
-    "neurons_of",
-]
