@@ -38,10 +38,10 @@ class Case:
 
 # Measured on two shared cores of a Zen 4: 0.17, 0.43, 0.8, 1.3 to 2.1, 10; what is asserted leaves room.
 CASES = (
-    Case("dense", 15, 15, 0.35),
-    Case("dense", 60, 9, 0.9),
-    Case("cnn", 4, 3, 1.6),
-    Case("cnn", 8, 3, 2.6),
+    Case("dense", 15, 15, 0.4),
+    Case("dense", 60, 9, 1.0),
+    Case("cnn", 4, 3, 2.0),
+    Case("cnn", 8, 3, 3.2),
     Case("cnn", 60, 1, 20.0, "thesis"),
 )
 

@@ -363,7 +363,7 @@ def test_it_works_and_says_so_once_where_no_cache_directory_can_be_written(tmp_p
     assert int(done.stdout) == expected
     told = [line for line in done.stderr.splitlines() if "compiles it anew" in line]
     assert len(told) == 1, done.stderr
-    assert told[0].startswith("WARNING snnrepro.simulators.event")
+    assert told[0].startswith("WARNING snnrepro.compiling")
 
 
 def test_compiled_code_is_kept_for_the_next_process():

@@ -9,7 +9,7 @@ import sys
 # From the bottom up; a module imports only from its own part or from those before it.
 PARTS = [
     ["errors", "arrays"],
-    ["files"],
+    ["files", "compiling"],
     ["frameworks"],
     ["network"],
     ["datasets", "environment"],

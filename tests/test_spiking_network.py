@@ -138,7 +138,7 @@ def test_synaptic_operations_are_counted_as_a_loop_over_the_weights_counts_them(
     pads = tuple((data.draw(st.integers(0, 2)), data.draw(st.integers(0, 1))) for _ in range(2))
     weights = (rng.rand(4, 1, *kernel) < 0.6).astype(np.float32)
     layer = Conv(weights, np.zeros(4), strides, dilations, pads, 2)
-    space = (data.draw(st.integers(4, 7)), data.draw(st.integers(4, 7)))
+    space = (data.draw(st.integers(5, 7)), data.draw(st.integers(5, 7)))
     network = Network("x", (2, *space), (Node("conv", ("x",), layer),), {})
     found = fan_out(network.nodes[0], network.input_shape, network.output_shape)
     impulses = np.eye(2 * space[0] * space[1], dtype=np.float32).reshape(-1, 2, *space)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from snnrepro.compiling import kernel
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -116,8 +118,7 @@ def _best(
     return best
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def _squared_errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any) -> Any:
+def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any) -> Any:
     """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``."""
     n_channels, n_steps, n_samples = inputs.shape
     n_candidates = candidates.shape[1]
@@ -146,3 +147,6 @@ def _squared_errors(inputs: Any, targets: Any, largest: Any, candidates: Any, re
                 total += error * error
             errors[channel, candidate] = total
     return errors
+
+
+_squared_errors = kernel(_errors, parallel=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnrepro.simulators.event.compiling import kernel
+from snnrepro.compiling import kernel
 from snnrepro.simulators.event.simd import (
     at,
     choose,

@@ -11,13 +11,23 @@ _LOG = logging.getLogger(__name__)
 _told: list[str] = []
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any], parallel: bool = False) -> Any:
     """Compile `function` when it is first called; a later process finds it in Numba's cache.
 
+    Parameters
+    ----------
+    function : callable
+        What Numba can compile.
+    parallel : bool
+        Whether its ``prange`` loops run on all cores.
+
+    Notes
+    -----
     Where no cache directory can be written (a read-only home), it is compiled in every process, and one line of the
     log says so.
     """
-    options = {"nogil": True, "error_model": "numpy"}  # errors are checked for before a kernel is called
+    # Not "python": errors are checked for before a kernel is called.
+    options = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError as error:  # what Numba raises where it finds no place for its cache
