@@ -221,7 +221,7 @@ def test_a_planted_fault_is_noticed(monkeypatch, fault):
     from snnrepro.simulators import nengo_neurons
 
     monkeypatch.setattr(*fault(nengo_neurons))
-    cases = [_below_zero(), _odd_row_behind(), *_cases(FAULTS[fault], (1.5,) if fault is _without_growth else (1.0,))]
+    cases = [_below_zero(), _odd_row_in_front(), *_cases(FAULTS[fault], (1.5,) if fault is _without_growth else (1.0,))]
     assert any(_notices(case) for case in cases)
 
 
@@ -238,10 +238,10 @@ def _below_zero():
     return Case(spiking, np.full((1, 1, 3, 2), 0.5, np.float32), 3)
 
 
-def _odd_row_behind():
-    """Return a case with a convolution padded "same" by one row, behind the image."""
+def _odd_row_in_front():
+    """Return a case with a convolution padded by one row, in front of the image: Nengo's "same" has it behind."""
     one = np.ones(())
-    conv = Conv(np.arange(9.0).reshape(1, 1, 3, 3) / 8, np.zeros(1), (2, 2), (1, 1), ((0, 1), (0, 1)))
+    conv = Conv(np.arange(9.0).reshape(1, 1, 3, 3) / 8, np.zeros(1), (2, 2), (1, 1), ((1, 0), (1, 0)))
     nodes = (Node("relu", ("image",), ReLU()), Node("conv", ("relu",), conv))
     populations = {"relu": Population(IF(), one, one, one / 2, 0 * one)}
     spiking = SpikingNetwork(Network("image", (1, 6, 4), nodes, {}), "conv", populations)
