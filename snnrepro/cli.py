@@ -159,6 +159,16 @@ def convert(
         click.echo(f"written: {output}")
 
 
+def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str | float | None:
+    """Return "certain" or the margin."""
+    if value in (None, "certain"):
+        return value
+    try:
+        return float(value or "")
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither 'certain' nor a number") from None
+
+
 @main.command("run")
 @click.argument("spiking", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
@@ -166,10 +176,22 @@ def convert(
 @click.option(
     "--simulator", type=click.Choice(["event", "plain", "nengo", "nengo-dl"]), default="event", show_default=True
 )
+@click.option(
+    "--early-exit",
+    metavar="certain|MARGIN",
+    callback=_early_exit,
+    help="Stop an image when its answer cannot change any more, or when its best logit leads by MARGIN.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Scores, predictions and counts, an npz file.")
 @_json
 def run_network(
-    spiking: Path, data: Path, n_steps: int | None, simulator: str, output: Path | None, as_json: bool
+    spiking: Path,
+    data: Path,
+    n_steps: int | None,
+    simulator: str,
+    early_exit: str | float | None,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Run SPIKING (.npz, of `snnrepro convert`) on the images `x` of DATA (.npz); accuracy where it has labels `y`.
 
@@ -181,7 +203,7 @@ def run_network(
 
     network, (x, y) = load_spiking(spiking), read_data(data)
     with _progress_bar("simulating") as advance:
-        found = network.run(x, n_steps, simulator, progress=advance)
+        found = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
     if output is not None:
         run_table.save(found, output)
     if as_json:

@@ -145,6 +145,20 @@ def test_labels_that_do_not_fit_are_refused(spiking, data, tmp_path):
     assert "y must be 40 whole numbers" in done.stderr
 
 
+def test_run_can_stop_images_early_and_says_after_how_many_steps(spiking, data):
+    whole = json.loads(_run("run", spiking, data, "--json").stdout)
+    assert whole["mean_steps"] == whole["n_steps"] == 32
+    certain = json.loads(_run("run", spiking, data, "--early-exit", "certain", "--json").stdout)
+    assert certain["accuracy"] == whole["accuracy"]
+    done = _run("run", spiking, data, "--early-exit", "1e-3", "--json")
+    assert done.exit_code == 0, done.output
+    assert 1 <= json.loads(done.stdout)["mean_steps"] < 32
+    assert "32 steps at most, " in _run("run", spiking, data, "--early-exit", "1e-3").stdout
+    refused = _run("run", spiking, data, "--early-exit", "soon")
+    assert refused.exit_code == 2
+    assert "neither 'certain' nor a number" in refused.stderr
+
+
 @pytest.mark.parametrize("command", ["convert", "run", "verify"])
 def test_help_has_an_example(command):
     done = _run(command, "--help")

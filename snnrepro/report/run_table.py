@@ -27,6 +27,7 @@ def as_dict(run: Run, labels: IntArray | None) -> dict[str, Any]:
     return {
         "n_images": n_images,
         "n_steps": run.n_steps,
+        "mean_steps": run.mean_steps,
         "accuracy": None if labels is None else asdict(accuracy(run.predictions, labels)),
         "spikes_per_image": {name: float(counts.mean()) for name, counts in run.spike_counts.items()},
         "n_neurons": dict(run.n_neurons),
@@ -44,10 +45,11 @@ def print_run(run: Run, labels: IntArray | None, console: Console) -> None:
         table.add_column(heading, justify="right")
     for name, counts in run.spike_counts.items():
         mean = float(counts.mean())
-        share = mean / (run.n_neurons[name] * run.n_steps)
+        share = mean / (run.n_neurons[name] * run.mean_steps)
         table.add_row(escape(name), f"{run.n_neurons[name]:,}", f"{mean:,.1f}", f"{share:.3f}")
     console.print(table)
-    console.print(f"{len(run.predictions):,} images, {run.n_steps} steps, sparsity {run.sparsity:.3f}")
+    steps = f"{run.n_steps} steps" + ("" if run.stopped_after is None else f" at most, {run.mean_steps:.2f} on average")
+    console.print(f"{len(run.predictions):,} images, {steps}, sparsity {run.sparsity:.3f}")
     console.print(
         f"{run.synaptic_operations.mean():,.0f} synaptic operations an image, and {run.macs.mean():,.0f} "
         "multiplications once, for the layers that read the image"
@@ -65,6 +67,7 @@ def save(run: Run, path: Path) -> None:
             scores=run.scores,
             predictions=run.predictions,
             steps=np.array(run.steps),
+            steps_used=run.steps_used,
             synaptic_operations=run.synaptic_operations,
             macs=run.macs,
             **counts,  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name

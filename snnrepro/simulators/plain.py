@@ -16,7 +16,7 @@ from snnrepro.spiking.run import Progress, Run, step_weights
 from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.network.graph import Node
 
 _NUMBERS = 2**25
@@ -256,6 +256,11 @@ class _IFState:
         self._retention = np.float32(neuron.retention(dt))
         self.potential = np.array(np.broadcast_to(population.initial_potential, shape), np.float32)
 
+    def keep(self, rows: AnyArray) -> _IFState:
+        """Go on with some of the images only."""
+        self.potential = self.potential[rows]
+        return self
+
     def step(self, z: FloatArray) -> FloatArray:
         """Advance by one step with the input `z` and return the output."""
         neuron, population, v = self._neuron, self._population, self.potential
@@ -283,6 +288,11 @@ class _LIFState:
         self._neuron, self._population, self._dt = neuron, population, dt
         self.potential = np.array(np.broadcast_to(population.initial_potential, shape), np.float32)
         self._refractory = np.zeros(shape, np.float32)
+
+    def keep(self, rows: AnyArray) -> _LIFState:
+        """Go on with some of the images only."""
+        self.potential, self._refractory = self.potential[rows], self._refractory[rows]
+        return self
 
     def step(self, z: FloatArray) -> FloatArray:
         """Advance by one step with the input `z` and return the output."""

@@ -46,6 +46,9 @@ class Run:
         weights it meets that are not 0 (NeuroBench's effective synaptic operations, Yik et al. 2023), over all steps.
     macs : numpy.ndarray
         int64, ``(n_images,)``: the same for the layers that read the image; they are computed once, not every step.
+    stopped_after : numpy.ndarray or None
+        int64, ``(n_images,)``: the step in which each image stopped early; None without early exit. Everything else is
+        of the steps until then.
     """
 
     steps: tuple[int, ...]
@@ -54,11 +57,24 @@ class Run:
     n_neurons: Mapping[str, int]
     synaptic_operations: IntArray
     macs: IntArray
+    stopped_after: IntArray | None = None
 
     @property
     def n_steps(self) -> int:
-        """How many steps were simulated."""
+        """How many steps were simulated, if no image stopped before."""
         return self.steps[-1]
+
+    @property
+    def steps_used(self) -> IntArray:
+        """How many steps each image had, int64, ``(n_images,)``: all of them without early exit."""
+        if self.stopped_after is None:
+            return np.full(len(self.scores_by_step), self.n_steps, np.int64)
+        return self.stopped_after
+
+    @property
+    def mean_steps(self) -> float:
+        """The mean of `steps_used`."""
+        return float(self.steps_used.mean()) if len(self.scores_by_step) else float(self.n_steps)
 
     @property
     def scores(self) -> FloatArray:
@@ -82,7 +98,7 @@ class Run:
     @property
     def sparsity(self) -> float:
         """The share of a neuron's steps without a spike, over all neurons, steps and images."""
-        possible = sum(self.n_neurons.values()) * self.n_steps * len(self.scores_by_step)
+        possible = sum(self.n_neurons.values()) * int(self.steps_used.sum())
         return 1.0 - sum(int(counts.sum()) for counts in self.spike_counts.values()) / possible if possible else 1.0
 
 
@@ -93,16 +109,21 @@ def simulate(
     simulator: str = "event",
     keep_steps: Sequence[int] | None = None,
     progress: Progress | None = None,
+    early_exit: Any = None,
 ) -> Run:
     """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
     if simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
     images = checked_images(spiking, x)
     steps = checked_steps(n_steps, keep_steps)
+    options = {} if early_exit is None else {"early_exit": early_exit}
+    if options and simulator != "event":
+        raise ModelError(f"early_exit is an option of the simulator 'event' alone, not of {simulator!r}")
     module = importlib.import_module(SIMULATORS[simulator])
     if not len(images):  # one blank image has everything but the images
-        return _without_images(module.run(spiking, np.zeros((1, *images.shape[1:]), np.float32), steps, lambda _: None))
-    run: Run = module.run(spiking, images, steps, progress or (lambda _: None))
+        blank = np.zeros((1, *images.shape[1:]), np.float32)
+        return _without_images(module.run(spiking, blank, steps, lambda _: None, **options))
+    run: Run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
     return run
 
 
@@ -114,6 +135,7 @@ def _without_images(run: Run) -> Run:
         spike_counts=counts,
         synaptic_operations=run.synaptic_operations[:0],
         macs=run.macs[:0],
+        stopped_after=None if run.stopped_after is None else run.stopped_after[:0],
     )
 
 

@@ -86,6 +86,7 @@ class SpikingNetwork:
         simulator: str = "event",
         keep_steps: Sequence[int] | None = None,
         progress: Progress | None = None,
+        early_exit: Any = None,
     ) -> Run:
         """Present every image for `n_steps` time steps.
 
@@ -102,6 +103,12 @@ class SpikingNetwork:
             do not depend on what comes after, so one run gives the answer for every smaller number of steps too.
         progress : callable, optional
             Called with the fraction of the work done since the last call.
+        early_exit : "certain" or float, optional
+            When an image stops before the last step (event simulator): as soon as its answer cannot change any more,
+            whatever spikes the steps that remain bring; or as soon as its best score leads the second by this margin,
+            in units of the readout, i.e. of the trained network's logits (the mean over the steps so far, before a
+            softmax). It is tried after every other step, and from the eighth on after every quarter more. All that
+            `Run` has of an image is then what a run of its ``Run.steps_used`` steps gives.
 
         Returns
         -------
@@ -113,13 +120,15 @@ class SpikingNetwork:
         DataError
             `x` has another shape, or a step lies outside 1 to `n_steps`.
         ModelError
-            The simulator is unknown or cannot run a layer.
+            The simulator is unknown or cannot run a layer, or does not permit an early exit: it needs a score for
+            each class, no synapses and no `keep_steps`.
         DependencyError
             The simulator's packages are missing.
         """
         from snnrepro.spiking.run import simulate
 
-        return simulate(self, x, self.n_steps if n_steps is None else n_steps, simulator, keep_steps, progress)
+        n_steps = self.n_steps if n_steps is None else n_steps
+        return simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit)
 
     def save(self, path: Any) -> None:
         """Write the spiking network to a versioned npz archive (no pickle); see `snnrepro.spiking.archive`."""

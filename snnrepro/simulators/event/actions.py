@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray
+    from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
     from snnrepro.simulators.event.block import Block
     from snnrepro.simulators.event.linear import Linear
@@ -57,14 +57,26 @@ class Maximum:
     def run(self, block: Block) -> FloatArray:
         """Return the gains, ``(n_images, n_steps, *shape)``, by the same recursion as the plain simulator's."""
         x, growth = block.numbers(self.reads[0]), np.float32(self.growth)
-        total, largest = np.zeros_like(x[:, 0]), np.zeros((), np.float32)
+        total, largest = block.state(self.node.name) or (np.zeros_like(x[:, 0]), np.zeros((), np.float32))
         gains = []
         for step in range(x.shape[1]):
             total = growth * total + x[:, step]
             now = compute(self.node.layer, total)
             gains.append(now - growth * largest)
             largest = now
+        block.leave(self.node.name, Gained(total, largest))
         return np.stack(gains, axis=1)
+
+
+class Gained(NamedTuple):
+    """What a maximum has seen so far: the sum of its inputs, and the maximum of that."""
+
+    total: FloatArray
+    largest: FloatArray
+
+    def keep(self, rows: AnyArray) -> Gained:
+        """Return the same of some images."""
+        return Gained(self.total[rows], self.largest[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +113,8 @@ class FireOnEvents:
     def run(self, block: Block) -> Spikes:
         """Return the spikes."""
         events, n_steps = block.events(self.source, self.linear)
-        return Spikes(self.neurons, *self.linear.fire(events, block.n, n_steps, self.neurons))
+        potentials = block.potentials(self.neurons)
+        return Spikes(self.neurons, *self.linear.fire(events, block.n, n_steps, self.neurons, potentials))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +137,8 @@ class FireOnNumbers:
         counts = np.empty(block.n, np.int64)
         sizes = (block.n, n_steps, layout.n_places, layout.channels)
         moving = z.shape[1] == n_steps > 1
-        kernels.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, masks.reshape(-1), counts)
+        potentials = block.potentials(self.neurons).reshape(-1)
+        kernels.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, potentials, masks.reshape(-1), counts)
         return Spikes(self.neurons, masks, counts)
 
 
@@ -145,10 +159,11 @@ class FirePlainly:
         """Return the output in every step, ``(n_images, n_steps, *shape)``, and leave the counts with the block."""
         z = block.numbers(self.source)
         population, dt = self.spiking.populations[self.name], self.spiking.dt
-        state = population_state(population, dt, (block.n, *z.shape[2:]))
+        state = block.state(self.name) or population_state(population, dt, (block.n, *z.shape[2:]))
         output = np.empty((block.n, block.n_steps, *z.shape[2:]), np.float32)
         for step in range(block.n_steps):
             output[:, step] = state.step(z[:, step if z.shape[1] > 1 else 0])
+        block.leave(self.name, state)
         spikes = np.rint(output / population.amplitude).reshape(block.n, -1)
         block.counts[self.name] = spikes.sum(axis=1, dtype=np.float64).astype(np.int64)
         if self.spiking.synapse is None:

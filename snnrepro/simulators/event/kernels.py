@@ -33,7 +33,7 @@ _GROUP = 8
 
 
 @kernel
-def fire(z: Any, moving: Any, sizes: Any, neurons: Any, masks: Any, counts: Any) -> None:
+def fire(z: Any, moving: Any, sizes: Any, neurons: Any, potentials: Any, masks: Any, counts: Any) -> None:
     """Run integrate-and-fire neurons on given currents.
 
     Parameters
@@ -42,6 +42,7 @@ def fire(z: Any, moving: Any, sizes: Any, neurons: Any, masks: Any, counts: Any)
     moving : whether the currents change.
     sizes : images, steps, places, padded channels.
     neurons : see `Neurons.arguments`.
+    potentials : float32, image, place, channel: where the neurons begin, and result: where they end; or empty.
     masks : words, result: image, step, place, channels.
     counts : int64, result: spikes of each image.
     """
@@ -59,6 +60,8 @@ def fire(z: Any, moving: Any, sizes: Any, neurons: Any, masks: Any, counts: Any)
                 channel = block * lanes
                 parameter = place * per_place + channel
                 v = load(initial, parameter, masks)
+                if potentials.size:
+                    v = load(potentials, image * layer + place * channels + channel, masks)
                 limit = load(threshold, parameter, masks)
                 down = load(subtracted, parameter, masks)
                 base = load(constant, parameter, masks)
@@ -73,12 +76,23 @@ def fire(z: Any, moving: Any, sizes: Any, neurons: Any, masks: Any, counts: Any)
                     v = choose(spikes, nothing if to_zero else minus(v, down), v)
                     masks[word + step * n_places * blocks] = spikes
                     fired += population_count(spikes)
+                if potentials.size:
+                    store(potentials, image * layer + place * channels + channel, v)
         counts[image] = fired
 
 
 @kernel
 def gather(
-    events: Any, sizes: Any, geometry: Any, weights: Any, neurons: Any, fires: Any, masks: Any, counts: Any, out: Any
+    events: Any,
+    sizes: Any,
+    geometry: Any,
+    weights: Any,
+    neurons: Any,
+    fires: Any,
+    potentials: Any,
+    masks: Any,
+    counts: Any,
+    out: Any,
 ) -> None:
     """Sum the weight rows of the events that each output place sees; fire neurons on the sums, or give the sums.
 
@@ -93,6 +107,7 @@ def gather(
     weights : float32, block of channels, weight row, channel in the block; the last row of a block is 0.
     neurons : see `Neurons.arguments`.
     fires : whether there are neurons; otherwise only their constant input is added.
+    potentials : as in `fire`; empty where not `fires`.
     masks : words, result where `fires`: image, step, place, channels; else an empty array of the words.
     counts : int64, result: spikes of each image.
     out : float32, result where not `fires`: the sums, in the order of the masks.
@@ -132,7 +147,11 @@ def gather(
             for place in range(out_width):
                 for channel in range(0, channels, lanes):
                     parameter = (row * out_width + place) * per_place + channel
-                    store(potential, place * channels + channel, load(initial, parameter, masks))
+                    v = load(initial, parameter, masks)
+                    if potentials.size:
+                        before = (image * out_places + row * out_width + place) * channels + channel
+                        v = load(potentials, before, masks)
+                    store(potential, place * channels + channel, v)
             for first_step in range(0, n_steps, group):
                 last_step = min(first_step + group, n_steps)
                 end = 0
@@ -197,6 +216,10 @@ def gather(
                                 fired += population_count(spikes)
                             else:
                                 store(out, result * channels + channel, v)
+            if potentials.size:
+                first = (image * out_places + row * out_width) * channels
+                for channel in range(0, out_width * channels, lanes):
+                    store(potentials, first + channel, load(potential, channel, masks))
         counts[image] = fired
 
 
@@ -275,19 +298,20 @@ def outputs(masks: Any, amplitude: Any, n_words: Any, out: Any) -> None:
 
 @kernel
 def weighted_sums(masks: Any, weights: Any, sizes: Any, out: Any) -> None:
-    """Add up the spikes of each neuron, step t by ``weights[kept, t]``; ``out``: image, kept step, neuron."""
+    """Add the spikes of each neuron to `out` (image, kept step, neuron), step t by ``weights[kept, t]``."""
     n_images, n_steps, n_words, n_kept = sizes
     lanes = masks.itemsize * 8
     nothing = fill(np.float32(0), masks)
     for image in range(n_images):
         for kept in range(n_kept):
             for word in range(n_words):
-                total = nothing
+                first = ((image * n_kept + kept) * n_words + word) * lanes
+                total = load(out, first, masks)
                 for step in range(n_steps):
                     weight = fill(weights[kept * n_steps + step], masks)
                     spikes = at(masks, (image * n_steps + step) * n_words + word)
                     total = plus(total, choose(spikes, weight, nothing))
-                store(out, ((image * n_kept + kept) * n_words + word) * lanes, total)
+                store(out, first, total)
 
 
 @kernel

@@ -53,20 +53,26 @@ class Linear:
     bias: FloatArray
     reads_spikes: bool
 
-    def fire(self, events: Events, n: int, n_steps: int, neurons: Neurons) -> tuple[AnyArray, IntArray]:
-        """Return the masks and counts of neurons that read this layer's output; their constant holds its bias."""
+    def fire(
+        self, events: Events, n: int, n_steps: int, neurons: Neurons, potentials: FloatArray
+    ) -> tuple[AnyArray, IntArray]:
+        """Return the masks and counts of neurons that read this layer's output; their constant holds its bias.
+
+        They go on from `potentials`, ``(n, neurons)``, and leave them there, or begin at their initial ones if empty.
+        """
         layout = self.target
         masks = np.empty((n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
         counts = np.empty(n, np.int64)
-        self._gather(events, n, n_steps, neurons.arguments, True, masks.reshape(-1), counts, np.empty(0, np.float32))
+        words, none = masks.reshape(-1), np.empty(0, np.float32)
+        self._gather(events, n, n_steps, neurons.arguments, True, potentials.reshape(-1), words, counts, none)
         return masks, counts
 
     def sums(self, events: Events, n: int, n_steps: int) -> FloatArray:
         """Return the output, ``(n, n_steps, *shape)``."""
         layout = self.target
         out = np.empty((n, n_steps, layout.n_places, layout.channels), np.float32)
-        masks = _NO_MASKS[layout.lanes]
-        self._gather(events, n, n_steps, self._constants, False, masks, np.empty(n, np.int64), out.reshape(-1))
+        masks, none = _NO_MASKS[layout.lanes], np.empty(0, np.float32)
+        self._gather(events, n, n_steps, self._constants, False, none, masks, np.empty(n, np.int64), out.reshape(-1))
         return layout.outwards(out)
 
     @cached_property
@@ -82,13 +88,10 @@ class Linear:
         n_out_rows, width = len(geometry.rows), geometry.left.shape[1]
         return source.n_rows, source.width, source.channels, n_out_rows, width, target.channels
 
-    def _gather(
-        self, events: Events, n: int, n_steps: int, constants: Any, fires: bool, masks: Any, counts: Any, out: Any
-    ) -> None:
+    def _gather(self, events: Events, n: int, n_steps: int, constants: Any, *others: Any) -> None:
+        """Call the kernel; `others` are its arguments from `fires` on."""
         sizes = (n, n_steps, *self._sizes)
-        kernels.gather(
-            events.arguments, sizes, self.geometry.arguments, self.weights, constants, fires, masks, counts, out
-        )
+        kernels.gather(events.arguments, sizes, self.geometry.arguments, self.weights, constants, *others)
 
 
 def is_linear(node: Node) -> bool:

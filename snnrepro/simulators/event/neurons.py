@@ -39,6 +39,11 @@ class Neurons:
     arguments: tuple[Any, ...]
     amplitude: FloatArray
 
+    def potentials(self, n: int) -> FloatArray:
+        """Return the potentials of `n` images before the first step, ``(n, neurons)``, as the kernels change them."""
+        initial = self.arguments[3]
+        return np.tile(initial, (n, self.layout.size // initial.size))
+
     @property
     def is_uniform(self) -> bool:
         """Whether a channel's spikes have the same amplitude everywhere."""
@@ -119,10 +124,14 @@ class Spikes:
         kernels.events_of_masks(self.masks.reshape(-1), n_rows, layout.width, words, _PLACES, index, starts)
         return Events(index, np.empty(0, np.float32), False, starts)
 
-    def sums(self, weights: FloatArray) -> FloatArray:
-        """Return the spikes added up by weights ``(n_sums, n_steps)``: ``(n_images, n_sums, n_places, channels)``."""
+    def sums(self, weights: FloatArray, before: FloatArray | None = None) -> FloatArray:
+        """Return the spikes added up by weights ``(n_sums, n_steps)``: ``(n_images, n_sums, n_places, channels)``.
+
+        They are added to the sums of the steps `before`, in place, where there are some.
+        """
         n_images, n_steps, n_places, words = self.masks.shape
-        total = np.empty((n_images, len(weights), n_places, words * self.neurons.layout.lanes), np.float32)
+        shape = (n_images, len(weights), n_places, words * self.neurons.layout.lanes)
+        total = np.zeros(shape, np.float32) if before is None else before
         sizes = (n_images, n_steps, n_places * words, len(weights))
         kernels.weighted_sums(
             self.masks.reshape(-1), np.ascontiguousarray(weights).reshape(-1), sizes, total.reshape(-1)
@@ -136,11 +145,9 @@ class Spikes:
         kernels.outputs(self.masks.reshape(-1), self.neurons.amplitude.reshape(-1), self.masks.size, out.reshape(-1))
         return self.neurons.layout.outwards(out)
 
-    def outputs(self, weights: FloatArray) -> FloatArray:
-        """Return the output added up by weights, in the layer's own shape ``(n_images, n_sums, *shape)``."""
-        total = self.sums(weights)
-        total *= self.neurons.amplitude
-        return self.neurons.layout.outwards(total)
+    def outputs(self, sums: FloatArray) -> FloatArray:
+        """Return what sums of spikes give, in the layer's own shape, ``(n_images, n_sums, *shape)``."""
+        return self.neurons.layout.outwards(sums * self.neurons.amplitude)
 
 
 def events_of(values: FloatArray, layout: Layout) -> Events:

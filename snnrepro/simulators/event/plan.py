@@ -40,6 +40,8 @@ class Plan:
         How every value that is needed is computed, in order.
     static : frozenset of str
         The values that depend on the image alone.
+    lasting : frozenset of str
+        Those of them that are read in every step.
     region : tuple of Node
         The linear nodes from the last spikes to the readout, without their constants: computed once for each kept
         step, from weighted sums.
@@ -57,6 +59,7 @@ class Plan:
 
     actions: Mapping[str, Action]
     static: frozenset[str]
+    lasting: frozenset[str]
     region: tuple[Node, ...]
     frontier: tuple[str, ...]
     direct: Mapping[str, tuple[Linear, str]]
@@ -68,12 +71,7 @@ class Plan:
 def make_plan(spiking: SpikingNetwork) -> Plan:
     """Choose how to compute every value of `spiking`."""
     network = spiking.network
-    behind = set() if spiking.tail is None else {node.name for node in spiking.tail.nodes}
-    nodes = [node for node in network.nodes if node.name not in behind]
-    changing: set[str] = set()
-    for node in nodes:
-        if isinstance(node.layer, ReLU) or changing.intersection(node.inputs):
-            changing.add(node.name)
+    nodes, changing = _nodes_and_changing(spiking)
     region = _linear_before(spiking.readout, nodes, changing)
     inside = {node.name for node in region}
     frontier = {name for node in region for name in node.inputs if name not in inside} or {spiking.readout}
@@ -82,10 +80,12 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
     fans = builder.fans()
     actions = builder.actions({*frontier, *spiking.populations, *fans})
     direct = builder.direct(region)
+    static = frozenset({network.input_name, *(node.name for node in nodes)} - changing)
     kept = needed_of(spiking.readout, [node for node in region if node.name not in direct])
     return Plan(
         actions=actions,
-        static=frozenset({network.input_name, *(node.name for node in nodes)} - changing),
+        static=static,
+        lasting=static & frontier.union(*(action.reads for name, action in actions.items() if name in changing)),
         region=tuple(
             replace(node, layer=without_constant(node.layer)) for node in region if node.name in kept - set(direct)
         ),
@@ -100,6 +100,22 @@ def make_plan(spiking: SpikingNetwork) -> Plan:
             ),
         ),
     )
+
+
+def readout_nodes(spiking: SpikingNetwork) -> list[Node]:
+    """Return the linear nodes between the readout and the last spikes, maxima or static values, in order."""
+    return _linear_before(spiking.readout, *_nodes_and_changing(spiking))
+
+
+def _nodes_and_changing(spiking: SpikingNetwork) -> tuple[list[Node], set[str]]:
+    """Return the nodes up to the readout, and the names of those that spikes reach."""
+    behind = set() if spiking.tail is None else {node.name for node in spiking.tail.nodes}
+    nodes = [node for node in spiking.network.nodes if node.name not in behind]
+    changing: set[str] = set()
+    for node in nodes:
+        if isinstance(node.layer, ReLU) or changing.intersection(node.inputs):
+            changing.add(node.name)
+    return nodes, changing
 
 
 def needed_of(name: str, nodes: list[Node]) -> set[str]:
