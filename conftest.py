@@ -22,6 +22,7 @@ def pytest_addoption(parser):
         help="how much the benchmarks measure (default: quick)",
     )
     parser.addoption("--data", default=None, help="an mnist.npz or a folder of IDX files, for the benchmarks")
+    parser.addoption("--plots", default=None, help="a folder in which the benchmarks draw what they measure")
 
 
 def pytest_report_header(config):
