@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Callable, Iterator
 
 import click
-from rich.console import Console
 
-from snnrepro import __version__
+from snnrepro import __version__, cli_reproduce
 from snnrepro.errors import SnnReproError
+from snnrepro.report.console import console, progress_bar
 
 
 class _Commands(click.Group):
@@ -36,45 +34,8 @@ def main() -> None:
     """Trained networks as spiking networks without retraining, and what that costs."""
 
 
-@main.command()
-@click.argument("model", type=click.Choice(["dense"]))
-@click.option("--profile", type=click.Choice(["quick", "thesis"]), default="quick", show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="An mnist.npz or a folder of IDX files.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("snnrepro-results"),
-    show_default=True,
-    help="Folder for results.json, the ONNX files and the archives.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the tables.")
-def reproduce(model: str, profile: str, data: Path | None, output: Path, as_json: bool) -> None:
-    """Measure a table of the thesis and print it beside the printed figures.
-
-    quick: one seed, about 3 minutes on 2 cores. thesis: five seeds, about 15.
-    Exit status 1 if a judged figure is outside its tolerance.
-
-    Example: snnrepro reproduce dense --profile quick
-    """
-    from snnrepro.datasets import load_mnist
-    from snnrepro.report import results_json, terminal
-    from snnrepro.thesis.reproduce import reproduce_dense
-
-    mnist = load_mnist(data)
-    _require_writable(output)
-    click.echo(f"data: {mnist.describe()}", err=True)
-    with _progress(profile) as progress:
-        results = reproduce_dense(profile, mnist, output / "models", progress)
-    path = output / "results.json"
-    results_json.write(results, path)
-    if as_json:
-        click.echo(json.dumps(results_json.as_dict(results), indent=2))
-    else:
-        terminal.print_results(results, _console())
-        click.echo(f"written: {path}")
-    if not results.passed:
-        sys.exit(1)
+for _command in (cli_reproduce.reproduce, cli_reproduce.compare, cli_reproduce.report):
+    main.add_command(_command)
 
 
 @main.command()
@@ -104,7 +65,7 @@ def inspect(model: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"convertible": True, **network_table.layers_as_dict(network)}, indent=2))
     else:
-        network_table.print_layers(network, _console())
+        network_table.print_layers(network, console())
 
 
 _RECIPES = ("balanced", "rate", "balanced-lif", "thesis")
@@ -202,14 +163,14 @@ def run_network(
     from snnrepro.spiking.archive import load_spiking
 
     network, (x, y) = load_spiking(spiking), read_data(data)
-    with _progress_bar("simulating") as advance:
+    with progress_bar("simulating") as advance:
         found = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
     if output is not None:
         run_table.save(found, output)
     if as_json:
         click.echo(json.dumps(run_table.as_dict(found, y), indent=2))
     else:
-        run_table.print_run(found, y, _console())
+        run_table.print_run(found, y, console())
         if output is not None:
             click.echo(f"written: {output}")
 
@@ -243,7 +204,7 @@ def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: in
     if as_json:
         click.echo(json.dumps({"passed": found.passed, "comparisons": [asdict(one) for one in found.comparisons]}))
     else:
-        network_table.print_verification(found, _console())
+        network_table.print_verification(found, console())
     if not found.passed:
         sys.exit(1)
 
@@ -275,60 +236,3 @@ def doctor(as_json: bool) -> None:
         click.echo("NengoDL works" if problem is None else f"NengoDL cannot be used: {problem}")
     if problem is not None:
         sys.exit(1)
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal; a pipe has no width, the tables are kept whole in it."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=120, highlight=False)
-
-
-def _require_writable(folder: Path) -> None:
-    """Find out before minutes of work, not after, that nothing can be written there."""
-    from snnrepro.files import written_whole
-
-    probe = folder / ".snnrepro-probe"
-    try:
-        with written_whole(probe):
-            pass
-        probe.unlink()
-    except OSError as error:
-        raise SnnReproError(
-            f"{folder}: nothing can be written there ({error.strerror}); choose a folder with -o"
-        ) from error
-
-
-@contextlib.contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[float], None] | None]:
-    """Show a bar with the time left on a terminal, nothing in a pipe; advanced by fractions of the work."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda fraction: bar.advance(task, fraction)
-
-
-@contextlib.contextmanager
-def _progress(profile: str) -> Iterator[Callable[..., None] | None]:
-    """Show a progress bar with the time left on a terminal, nothing in a pipe."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from snnrepro.thesis.protocol import PROFILES, Cell, cells, relative_cost
-
-    total = sum(relative_cost(cell) for cell in cells(PROFILES[profile]))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=total)
-
-        def advance(cell: Cell, fraction: float) -> None:
-            bar.update(task, advance=relative_cost(cell) * fraction, description=cell.describe())
-
-        yield advance

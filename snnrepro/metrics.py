@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import DataError, DependencyError
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, IntArray
@@ -55,15 +57,29 @@ def accuracy(predictions: IntArray, labels: IntArray) -> Accuracy:
     >>> print(accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4])))
     75.00 % (30.06–95.44, 4 images)
     """
-    from scipy.stats import binomtest
-
     if np.shape(predictions) != np.shape(labels) or np.ndim(labels) != 1 or not len(labels):
         raise DataError(
             f"equally many predictions and labels are needed, got {np.shape(predictions)} and {np.shape(labels)}"
         )
     right = int(np.count_nonzero(np.asarray(predictions) == np.asarray(labels)))
-    interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
-    return Accuracy(100.0 * right / len(labels), 100.0 * interval.low, 100.0 * interval.high, len(labels))
+    percent = 100.0 * right / len(labels)
+    return Accuracy(percent, *interval(percent, len(labels)), len(labels))
+
+
+def interval(percent: float, n_images: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of an accuracy in %, in %.
+
+    Parameters
+    ----------
+    percent : float
+        Share of right answers, in %.
+    n_images : int
+        Of how many.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(round(percent * n_images / 100), n_images).proportion_ci(0.95, method="wilson")
+    return 100.0 * float(found.low), 100.0 * float(found.high)
 
 
 def ssim(first: AnyArray, second: AnyArray, data_range: float = 1.0) -> AnyArray:
@@ -105,3 +121,24 @@ def footprint(network: Network) -> int:
     """Return the bytes of a network's parameters: every number of its arrays, float32."""
     arrays = (getattr(node.layer, field.name) for node in network.nodes for field in fields(node.layer))
     return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+def macs(network: Network) -> int:
+    """Return the multiply-accumulate operations of an image: every weight, once for each place where it is applied.
+
+    Parameters
+    ----------
+    network : Network
+        Padding counts like the pixels beside it, as is the custom.
+    """
+    shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
+    total = 0
+    for node in network.nodes:
+        layer = node.layer
+        if isinstance(layer, Dense):
+            total += layer.weights.size * math.prod(shapes[node.name][:-1])
+        elif isinstance(layer, Conv):
+            total += layer.weights.size * math.prod(shapes[node.name][1:])
+        elif isinstance(layer, ConvTranspose):
+            total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
+    return total

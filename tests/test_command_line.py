@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from snnrepro.cli import main
+from snnrepro.thesis import cells
+from tests.tiny_profile import TINY
 
 
 def _run(*arguments):
@@ -33,7 +35,9 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def reproduced(nengo_dl, digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return _run("reproduce", "dense", "--data", digits, "-o", folder), folder
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cells, "PROFILES", TINY)
+        return _run("reproduce", "dense", "--data", digits, "-o", folder), folder
 
 
 def test_reproduce_prints_the_table_with_measured_beside_printed(reproduced):
@@ -62,13 +66,89 @@ def test_reproduce_writes_results_with_every_condition(reproduced, digits):
     assert results["environment"]["cpu_cores"] >= 1
     assert results["environment"]["gpus"] is not None
     assert results["settings"]["epochs"] == 10
-    assert results["seeds"] == [0]
-    by_n = {line["row"]["n_steps"]: line["measured"] for line in results["lines"] if line["row"]["unit"] == "%"}
+    assert results["models"]["dense"]["seeds"] == [0]
+    assert results["models"]["dense"]["n_train"] == 300
+    by_n = {
+        line["row"]["n_steps"]: line["measured"] for line in results["lines"] if line["row"]["quantity"] == "accuracy"
+    }
     assert by_n[1] == 10.0, "at n_steps 1 the answer is class 0, which 5 of the 50 images are"
     assert by_n[0] > 90
     assert by_n[60] > by_n[1]
-    assert (folder / "models" / "dense-0.onnx").stat().st_size > 100_000
-    assert (folder / "models" / "dense-0.npz").stat().st_size > 100_000
+    kept = [path for path in (folder / "models").glob("dense-seed0-keras-*") if path.stat().st_size > 100_000]
+    assert sorted(path.suffix for path in kept) == [".npz", ".npz", ".onnx"]  # one of them holds Keras's own weights
+
+
+def test_a_check_of_the_folder_judges_it_again_and_measures_nothing(reproduced):
+    done, folder = reproduced
+    before = sorted((path, path.stat().st_mtime) for path in folder.rglob("*"))
+    checked = _run("reproduce", "--check", folder)
+    assert checked.exit_code == done.exit_code
+    assert checked.stdout.strip().endswith(done.stdout.strip().splitlines()[-1])
+    assert sorted((path, path.stat().st_mtime) for path in folder.rglob("*")) == before
+
+
+def test_a_check_believes_the_cells_and_not_the_verdicts(reproduced, tmp_path):
+    _, folder = reproduced
+    document = json.loads((folder / "results.json").read_text())
+    document["data"].update(is_full_mnist=True, n_train=300)
+    for one in document["measured"]:
+        if one["cell"]["system"] == "nengo-dl" and "1" in one["accuracy"]:
+            one["accuracy"]["1"], one["n_images"] = 9.81, 10_000
+    document["passed"] = True
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    done = _run("reproduce", "--check", tmp_path)
+    assert done.exit_code == 1
+    assert "failed: dense NengoDL accuracy n=1: 9.81 %" in " ".join(done.stdout.split())
+
+
+def test_results_compared_with_themselves_agree(reproduced):
+    _, folder = reproduced
+    done = _run("compare", folder, folder / "results.json", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["agrees"], found["conditions"]) == (True, {})
+    assert {one["kind"] for one in found["differences"]} == {"accuracy", "seconds"}
+    assert all(one["first"] == one["second"] for one in found["differences"])
+    assert "0 differ" in _run("compare", folder, folder).stdout
+
+
+def test_a_comparison_names_what_differs_beyond_chance_and_exits_1(reproduced, tmp_path):
+    _, folder = reproduced
+    document = json.loads((folder / "results.json").read_text())
+    document["environment"]["cpu"] = "another one"
+    for one in document["measured"]:
+        if one["cell"]["system"] == "keras" and one["accuracy"]:
+            one["accuracy"]["0"] = 40.0
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    done = _run("compare", folder, tmp_path, "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert list(found["conditions"]) == ["cpu"]
+    differing = [one for one in found["differences"] if one["agrees"] is False]
+    assert [(one["kind"], one["second"]) for one in differing] == [("accuracy", 40.0)]
+    assert differing[0]["cell"].startswith("dense: keras inference")
+    text = _run("compare", folder, tmp_path).stdout
+    assert "another one" in text
+    assert "1 differ" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("{", "not JSON"),
+        ("{}", "not the results"),
+        ('{"format": "snnrepro-results"}', "version"),
+    ],
+)
+def test_results_that_cannot_be_read_are_one_line_and_exit_2(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    for arguments in (["reproduce", "--check", tmp_path], ["compare", tmp_path, tmp_path], ["report", tmp_path]):
+        done = _run(*arguments)
+        assert done.exit_code == 2, arguments
+        assert len(done.stderr.splitlines()) == 1
+    assert message in _run("compare", tmp_path, tmp_path).stderr
 
 
 def test_earlier_results_are_kept(tmp_path):

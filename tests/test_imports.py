@@ -18,6 +18,7 @@ PARTS = [
     ["verification", "metrics"],
     ["thesis"],
     ["report"],
+    ["cli_reproduce"],
     ["cli"],
     ["__main__"],
 ]

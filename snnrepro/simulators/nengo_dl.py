@@ -166,6 +166,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
     progress: Progress | None = None,
+    merge: bool = True,
 ) -> SpikingNetwork:
     """Train a spiking network in NengoDL, on the neurons' rates at one time step, from the weights it has.
 
@@ -186,6 +187,8 @@ def train(
         Of the order of the images.
     progress : callable, optional
         Called after each epoch.
+    merge : bool
+        As of `NengoDLSimulator`.
 
     Returns
     -------
@@ -197,7 +200,9 @@ def train(
     seed_everything(tf, seed)
     nengo = build(spiking)
     whole = len(x) // settings.batch_size * settings.batch_size
-    with open_simulator(nengo, spiking.dt, settings.batch_size, keep=[nengo.scores], seed=seed) as simulator:
+    with open_simulator(
+        nengo, spiking.dt, settings.batch_size, keep=[nengo.scores], seed=seed, merge=merge
+    ) as simulator:
         simulator.compile(
             optimizer=tf.keras.optimizers.Adam(settings.learning_rate),
             loss={nengo.scores: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)},

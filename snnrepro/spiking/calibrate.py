@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from snnrepro.network.convolve import convolve
 from snnrepro.network.forward import activations, compute
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF, Population
@@ -159,7 +160,8 @@ class Unrolled:
 
 def _over_steps(node: Node, read: list[FloatArray]) -> FloatArray:
     n_steps, n_images = read[0].shape[:2]
-    value = compute(node.layer, *(np.ascontiguousarray(one).reshape(-1, *one.shape[2:]) for one in read))
+    given = [np.ascontiguousarray(one).reshape(-1, *one.shape[2:]) for one in read]
+    value = convolve(node.layer, *given) if len(given) == 1 else compute(node.layer, *given)
     return value.reshape(n_steps, n_images, *value.shape[1:])
 
 

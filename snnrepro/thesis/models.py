@@ -1,15 +1,10 @@
-"""The thesis's networks in Keras (table 3-1), and as spiking networks with fresh weights."""
+"""The thesis's networks in Keras (tables 3-1 and 3-2), untrained."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
-import numpy as np
-
-from snnrepro.arrays import frozen
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
-from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Dense, ReLU, Reshape
 from snnrepro.thesis.tables import model_settings
 
 INPUT_SHAPE = (28, 28, 1)
@@ -28,14 +23,14 @@ def keras_dense(seed: int) -> Any:
     return tf.keras.Model(image, layers.Dense(units[-1], activation="softmax")(x))
 
 
-def keras_cnn(seed: int, strides: tuple[int, ...] | None = None) -> Any:
+def keras_cnn(seed: int, strides: Sequence[int] | None = None) -> Any:
     """Return the CNN of table 3-1 in Keras, untrained: three convolutions with ReLU, Dense 10 with softmax.
 
     Parameters
     ----------
     seed : int
         Of the initial weights.
-    strides : tuple of int, optional
+    strides : sequence of int, optional
         Of the convolutions; 1, 1, 2 if left out.
     """
     tf = import_tensorflow()
@@ -64,18 +59,8 @@ def keras_autoencoder(seed: int) -> Any:
     return tf.keras.Model(image, layers.Conv2D(1, sizes["kernel"], padding="same", activation="sigmoid")(x))
 
 
-def untrained_dense(seed: int) -> Network:
-    """Return the same network with the initial weights that Keras would draw: Glorot uniform, biases 0.
-
-    The distribution is that of Glorot & Bengio (2010), uniform within ``sqrt(6 / (n_in + n_out))``.
-    """
-    rng = np.random.RandomState(seed)
-    sizes = [int(np.prod(INPUT_SHAPE)), *model_settings("dense")["dense_units"]]
-    nodes: list[Node] = [Node("flatten", ("image",), Reshape((sizes[0],)))]
-    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:]), start=1):
-        limit = np.sqrt(6 / (n_in + n_out))
-        weights = rng.uniform(-limit, limit, (n_in, n_out))
-        nodes.append(Node(f"dense_{index}", (nodes[-1].name,), Dense(frozen(weights), frozen(np.zeros(n_out)))))
-        if index < len(sizes) - 1:
-            nodes.append(Node(f"relu_{index}", (nodes[-1].name,), ReLU()))
-    return Network("image", INPUT_SHAPE, tuple(nodes), {"initial": f"Glorot uniform, seed {seed}"})
+def keras_model(model: str, seed: int, strides: Sequence[int] | None = None) -> Any:
+    """Return one of the thesis's networks by its name in ``tables.toml``; `strides` are those of the CNN."""
+    if model == "cnn":
+        return keras_cnn(seed, strides)
+    return {"dense": keras_dense, "autoencoder": keras_autoencoder}[model](seed)

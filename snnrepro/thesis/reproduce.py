@@ -1,24 +1,36 @@
-"""A profile measured cell by cell, and its figures put beside the printed ones."""
+"""Profiles measured cell by cell, and their figures put beside the printed ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from statistics import mean, median
-from typing import TYPE_CHECKING, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.environment import environment
-from snnrepro.thesis import tables
-from snnrepro.thesis.protocol import PROFILES, Cell, DenseRoad, Measured, cells
-from snnrepro.thesis.tables import Row, Trend, Verdict
+from snnrepro.thesis import samples, tables
+from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, chosen
+from snnrepro.thesis.record import Record
+from snnrepro.thesis.road import Road
+from snnrepro.thesis.tables import Grounds, Row, Trend, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snnrepro.arrays import AnyArray
     from snnrepro.datasets import Mnist
 
 CellProgress = Callable[[Cell, float], None]
 """Called with a cell and the fraction of it that was done since the last call."""
+
+PROTOCOL = {
+    "neuron": "nengo.LIF(tau_rc=0.02, tau_ref=0.002, amplitude=0.01), max_rates 100 Hz, intercepts 0",
+    "initial_voltage": "uniform in [0, 1], drawn from the seed",
+    "training": "NengoDL on the neurons' rates at one time step, SparseCategoricalCrossentropy(from_logits=True)",
+    "readout": "output probe with synapse 0.1 s, last step, argmax; images: the mean over the steps",
+    "dt_s": 0.001,
+}
+"""What the thesis leaves unsaid and its figures identify: the setting of NengoDL's MNIST example."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Line:
         Mean over seeds of an accuracy, median over seeds of seconds; None if it was not measured.
     values : tuple of float
         One a seed.
+    n_images : int
+        Test images behind each value; 0 for seconds.
     verdict : Verdict
         Whether they agree.
     """
@@ -40,6 +54,7 @@ class Line:
     row: Row
     measured: float | None
     values: tuple[float, ...]
+    n_images: int
     verdict: Verdict
 
 
@@ -54,24 +69,60 @@ class TrendLine:
 
 @dataclass(frozen=True)
 class Converted:
-    """Accuracy in % of the converted network by n_steps, mean over seeds, for one synapse (s, or None)."""
+    """What a conversion without retraining gave, over the seeds.
 
+    Attributes
+    ----------
+    model, recipe : str
+        Of which network, by which recipe.
+    synapse : float or None
+        Of the recipe "thesis", s.
+    n_images : int
+        Test images.
+    accuracy, loss : dict of int to float
+        By n_steps, the mean in %, and the mean of what Keras answers better on the same images, in points.
+    range : dict of int to (float, float)
+        The lowest and the highest accuracy.
+    seconds : dict of int to float
+        Median seconds of 10,000 images.
+    """
+
+    model: str
+    recipe: str
     synapse: float | None
+    n_images: int
     accuracy: Mapping[int, float]
-    loss: float
+    loss: Mapping[int, float]
+    range: Mapping[int, tuple[float, float]]
+    seconds: Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a reproduction gave, and under what conditions."""
+    """Everything a reproduction gave, and under what conditions.
 
-    model: str
+    Attributes
+    ----------
+    profile : str
+        "quick" or "thesis".
+    started, finished : str
+        ISO 8601, UTC.
+    settings, models, data, environment : mapping
+        The thesis's settings and what it leaves unsaid; of each model its sizes and how much was measured; the data
+        set; the machine and its libraries.
+    measured : tuple of Measured
+        Every cell.
+    lines, trends, converted : tuple
+        The cells beside the printed figures, what must hold on any machine, and the conversions.
+    """
+
     profile: str
-    seeds: tuple[int, ...]
     started: str
-    settings: Mapping[str, object]
-    data: Mapping[str, object]
-    environment: Mapping[str, object]
+    finished: str
+    settings: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, Any]
+    environment: Mapping[str, Any]
     measured: tuple[Measured, ...]
     lines: tuple[Line, ...]
     trends: tuple[TrendLine, ...]
@@ -88,19 +139,34 @@ class Results:
         return (*(line.verdict for line in self.lines), *(line.verdict for line in self.trends))
 
 
-def reproduce_dense(
-    profile: str, data: Mnist, folder: Path | None = None, progress: CellProgress | None = None
+def reproduce(
+    profile: str,
+    data: Mnist,
+    folder: Path,
+    models: Sequence[str] = MODELS,
+    n_seeds: int | None = None,
+    strides: Sequence[int] | None = None,
+    again: bool = False,
+    progress: CellProgress | None = None,
 ) -> Results:
-    """Measure the dense table of the thesis.
+    """Measure the thesis's tables; what `folder` holds already of the same profile, data and machine is not repeated.
 
     Parameters
     ----------
     profile : str
-        "quick" (one seed, minutes) or "thesis" (five seeds).
+        "quick" (minutes) or "thesis" (everything in full).
     data : Mnist
         Images and labels.
-    folder : Path, optional
-        Where the ONNX files and archives are kept; a temporary folder if left out.
+    folder : Path
+        Where trained networks (``models``), measured cells (``cells``) and ``samples.npz`` are kept.
+    models : sequence of str
+        Of "dense", "cnn" and "autoencoder".
+    n_seeds : int, optional
+        Instead of the profile's; five are the thesis's one training for each n_steps.
+    strides : sequence of int, optional
+        Of the CNN, instead of 1, 1, 2.
+    again : bool
+        Whether what is there already is measured again.
     progress : callable, optional
         Called as the cells advance.
 
@@ -109,114 +175,180 @@ def reproduce_dense(
     Results
         Printed and measured figures with their verdicts.
     """
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    road = DenseRoad(data, folder)
+    started = _now()
+    record = Record(folder / "cells", again)
     measured: list[Measured] = []
-    for cell in cells(PROFILES[profile]):
-        advance = None if progress is None else _advance(progress, cell)
-        measured.append(road.measure(cell, advance))
-    return collect("dense", profile, data, tuple(measured), started)
+    described: dict[str, dict[str, Any]] = {}
+    pictures: dict[str, AnyArray] = {}
+    for model, workload in chosen(profile, models, n_seeds).items():
+        road = Road(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
+        described[model] = describe(workload, road.sizes, data)
+        for cell in cells(model, workload):
+            found = record.find(cell, road.conditions(cell))
+            if found is None:
+                found = road.measure(cell, None if progress is None else _advance(progress, cell))
+                record.keep(found)
+            elif progress is not None:
+                progress(cell, 1.0)
+            measured.append(found)
+        pictures.update(samples.take(road))
+    samples.write(pictures, folder / "samples.npz")
+    origin = {
+        "source": data.source,
+        "sha256": data.sha256,
+        "is_full_mnist": data.is_full,
+        "n_train": len(data.x_train),
+        "n_test": len(data.y_test),
+    }
+    return collect(profile, described, origin, environment(), measured, started, _now())
 
 
-def collect(model: str, profile: str, data: Mnist, measured: tuple[Measured, ...], started: str) -> Results:
-    """Put measured cells beside the printed figures; the arguments are those of `Results`."""
-    lines = []
-    for row in tables.rows(model):
-        values = values_of(row, measured)
-        figure = None if not values else (median(values) if row.unit == "s" else mean(values))
-        lines.append(Line(row, figure, values, tables.judge(row, figure, data.is_full)))
-    trend_lines = []
-    for trend in tables.trends(model):
-        series = _series(trend, lines, measured)
-        trend_lines.append(TrendLine(trend, *tables.judge_trend(trend, series)))
+def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
+    """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
+    return {
+        "sizes": dict(sizes),
+        "seeds": list(workload.seeds),
+        "epochs": workload.epochs,
+        "n_train": min(workload.n_train, len(data.x_train)),
+        "n_test": min(workload.n_test, len(data.y_test)),
+        "n_simulated": min(workload.n_simulated, len(data.y_test)),
+        "n_timed": min(workload.n_timed, len(data.y_test)),
+        "minibatch": workload.minibatch,
+        "merge": workload.merge,
+    }
+
+
+def collect(
+    profile: str,
+    models: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    measured: Sequence[Measured],
+    started: str,
+    finished: str,
+) -> Results:
+    """Put measured cells beside the printed figures and judge them; the arguments are those of `Results`."""
+    lines: list[Line] = []
+    trends: list[TrendLine] = []
+    converted: list[Converted] = []
+    for model, described in models.items():
+        own = [one for one in measured if one.cell.model == model]
+        converted += _converted(model, own)
+        own_lines = [_line(row, own, _grounds(described, data, machine)) for row in tables.rows(model)]
+        lines += own_lines
+        for trend in tables.trends(model):
+            trends.append(TrendLine(trend, *tables.judge_trend(trend, _series(trend, own, own_lines, converted))))
     return Results(
-        model=model,
         profile=profile,
-        seeds=PROFILES[profile].seeds,
         started=started,
-        settings={**tables.settings(), **tables.model_settings(model), "protocol": PROTOCOL},
-        data={
-            "source": data.source,
-            "sha256": data.sha256,
-            "is_full_mnist": data.is_full,
-            "n_train": len(data.x_train),
-            "n_test": len(data.y_test),
-        },
-        environment=environment(),
-        measured=measured,
+        finished=finished,
+        settings={**tables.settings(), "protocol": PROTOCOL},
+        models=models,
+        data=data,
+        environment=machine,
+        measured=tuple(measured),
         lines=tuple(lines),
-        trends=tuple(trend_lines),
-        converted=_converted(measured, PROFILES[profile].synapses),
+        trends=tuple(trends),
+        converted=tuple(converted),
     )
 
 
-PROTOCOL = {
-    "neuron": "nengo.LIF(tau_rc=0.02, tau_ref=0.002, amplitude=0.01), max_rates 100 Hz, intercepts 0",
-    "initial_voltage": "uniform in [0, 1], drawn from the seed",
-    "training": "NengoDL on the neurons' rates at one time step, SparseCategoricalCrossentropy(from_logits=True)",
-    "readout": "output probe with synapse 0.1 s, last step, argmax",
-    "dt_s": 0.001,
-}
-"""What the thesis leaves unsaid and its figures identify: the setting of NengoDL's MNIST example."""
+def _grounds(described: Mapping[str, Any], data: Mapping[str, Any], machine: Mapping[str, Any]) -> Grounds:
+    in_full = described["n_train"] == data["n_train"] and described["epochs"] == tables.settings()["epochs"]
+    return Grounds(bool(data["is_full_mnist"]), in_full, 0, bool(machine["gpus"]))
 
 
-def _series(trend: Trend, lines: list[Line], measured: tuple[Measured, ...]) -> list[tuple[int, float]]:
-    """Return what a trend is judged on: ``(n_steps, seconds)``."""
+def _line(row: Row, measured: Sequence[Measured], grounds: Grounds) -> Line:
+    sources = [one for one in measured if _gives(one, row)]
+    values = tuple(_value(one, row) for one in sources)
+    figure = None if not values else (median(values) if row.unit == "s" else mean(values))
+    n_images = 0 if row.unit == "s" else min((one.n_images for one in sources), default=0)
+    grounds = Grounds(grounds.full_data, grounds.trained_in_full, n_images, grounds.gpu)
+    return Line(row, figure, values, n_images, tables.judge(row, figure, grounds))
+
+
+def _gives(one: Measured, row: Row) -> bool:
+    """Return whether a cell holds the figure of a row."""
+    cell = one.cell
+    if cell.system != row.system:
+        return False
+    if row.quantity == "accuracy_loss":
+        return cell.recipe == "thesis" and cell.synapse == JUDGED_SYNAPSE and row.n_steps in one.accuracy
+    if row.quantity == "accuracy":
+        return row.n_steps in one.accuracy
+    return (cell.quantity, cell.n_steps) == (row.quantity, row.n_steps)
+
+
+JUDGED_SYNAPSE = 0.001
+"""Of the converted network, s: the one setting that comes near the abstract's "about 10 %" (fitted, not known)."""
+
+
+def _value(one: Measured, row: Row) -> float:
+    if row.unit == "s":
+        return one.seconds
+    return one.accuracy[row.n_steps] if row.quantity == "accuracy" else one.accuracy[0] - one.accuracy[row.n_steps]
+
+
+def _series(
+    trend: Trend, measured: Sequence[Measured], lines: Sequence[Line], converted: Sequence[Converted]
+) -> list[tuple[int, float]]:
+    """Return what a trend is judged on: ``(n_steps, value)``."""
     if trend.quantity == "pace":
         return [pair for one in measured for pair in one.pace.items()]
-    return [
-        (line.row.n_steps, line.measured)
-        for line in lines
-        if line.row.quantity == trend.quantity and line.row.n_steps and line.measured is not None
-    ]
-
-
-def values_of(row: Row, measured: tuple[Measured, ...]) -> tuple[float, ...]:
-    """Return what was measured for a printed figure, one value a seed, in the row's unit."""
-    if row.quantity == "accuracy_loss":
-        return _losses(measured, _judged_synapse(measured), row.n_steps)
-    if row.quantity == "accuracy":
-        return tuple(
-            result.accuracy[row.n_steps]
-            for result in measured
-            if result.cell.system == row.system and row.n_steps in result.accuracy
-        )
-    return tuple(
-        result.seconds
-        for result in measured
-        if (result.cell.system, result.cell.quantity, result.cell.n_steps) == (row.system, row.quantity, row.n_steps)
-    )
-
-
-def _judged_synapse(measured: tuple[Measured, ...]) -> float | None:
-    return next((result.cell.synapse for result in measured if result.cell.system == "converted"), None)
-
-
-def _losses(measured: tuple[Measured, ...], synapse: float | None, n_steps: int) -> tuple[float, ...]:
-    keras: dict[int, float] = {
-        result.cell.seed: result.accuracy[0] for result in measured if result.cell.system == "keras" and result.accuracy
-    }
-    return tuple(
-        keras[result.cell.seed] - result.accuracy[n_steps]
-        for result in measured
-        if result.cell.system == "converted" and result.cell.synapse == synapse and result.cell.seed in keras
-    )
-
-
-def _converted(measured: tuple[Measured, ...], synapses: tuple[float | None, ...]) -> tuple[Converted, ...]:
-    summaries = []
-    for synapse in synapses:
-        runs = [
-            result.accuracy
-            for result in measured
-            if result.cell.system == "converted" and result.cell.synapse == synapse
+    if trend.quantity == "training":
+        return [
+            (line.row.n_steps, line.measured)
+            for line in lines
+            if line.row.quantity == "training" and line.row.n_steps and line.measured is not None
         ]
-        if runs:
-            by_n = {n_steps: mean(run[n_steps] for run in runs) for n_steps in runs[0]}
-            losses = _losses(measured, synapse, max(by_n))
-            summaries.append(Converted(synapse, by_n, mean(losses) if losses else float("nan")))
-    return tuple(summaries)
+    if trend.quantity == "balanced_ssim":
+        return [(one.cell.n_steps, one.ssim["keras~snn"]) for one in measured if one.cell.recipe == "balanced"]
+    balanced = [one for one in converted if (one.model, one.recipe) == (trend.model, "balanced")]
+    if trend.quantity == "balanced_loss":
+        return [(n, loss) for one in balanced for n, loss in one.loss.items() if n >= _ENOUGH_STEPS]
+    if trend.quantity == "of_thesis_seconds":
+        printed = {
+            line.row.n_steps: line.row.value
+            for line in lines
+            if (line.row.quantity, line.row.system) == ("inference", "nengo-dl")
+        }
+        return [(n, seconds / printed[n]) for one in balanced for n, seconds in one.seconds.items() if n in printed]
+    raise ValueError(f"tables.toml: unknown quantity {trend.quantity!r} of a trend")
+
+
+_ENOUGH_STEPS = 15
+"""The smallest n_steps, beside 1, of the thesis."""
+
+
+def _converted(model: str, measured: Sequence[Measured]) -> list[Converted]:
+    kinds = dict.fromkeys((one.cell.recipe, one.cell.synapse) for one in measured if one.cell.system == "converted")
+    found = []
+    for recipe, synapse in kinds:
+        own = [one for one in measured if (one.cell.recipe, one.cell.synapse) == (recipe, synapse) and one.accuracy]
+        if not own:
+            continue
+        by_n = sorted({n for one in own for n in one.accuracy if n})
+        accuracies = {n: [one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
+        losses = {n: [one.accuracy[0] - one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
+        seconds = {n: [one.seconds for one in own if one.cell.n_steps == n] for n in by_n}
+        found.append(
+            Converted(
+                model=model,
+                recipe=recipe,
+                synapse=synapse,
+                n_images=min(one.n_images for one in own),
+                accuracy={n: mean(values) for n, values in accuracies.items()},
+                loss={n: mean(values) for n, values in losses.items()},
+                range={n: (min(values), max(values)) for n, values in accuracies.items()},
+                seconds={n: median(values) for n, values in seconds.items() if values},
+            )
+        )
+    return found
 
 
 def _advance(progress: CellProgress, cell: Cell) -> Callable[[float], None]:
     return lambda fraction: progress(cell, fraction)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

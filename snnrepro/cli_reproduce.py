@@ -1,0 +1,156 @@
+"""The commands that reproduce the thesis, compare reproductions and write their report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snnrepro.errors import DependencyError, SnnReproError
+
+if TYPE_CHECKING:
+    from snnrepro.thesis.reproduce import Results
+
+_MODELS = ("dense", "cnn", "autoencoder")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@click.argument("models", nargs=-1, type=click.Choice(_MODELS))
+@click.option("--profile", type=click.Choice(["quick", "thesis"]), default="quick", show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="An mnist.npz or a folder of IDX files.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("snnrepro-results"),
+    show_default=True,
+    help="Folder for results, report and everything that was trained.",
+)
+@click.option("--seeds", type=click.IntRange(1), help="Trainings of each model; 5 are the thesis's one an n_steps.")
+@click.option(
+    "--strides", type=click.Choice(["1,1,2", "1,2,2"]), default="1,1,2", show_default=True, help="Of the CNN."
+)
+@click.option("--again", is_flag=True, help="Measure what the folder holds already once more.")
+@click.option("--check", type=click.Path(path_type=Path), help="Judge the results of this folder; measure nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the tables.")
+def reproduce(
+    models: tuple[str, ...],
+    profile: str,
+    data: Path | None,
+    output: Path,
+    seeds: int | None,
+    strides: str,
+    again: bool,
+    check: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the thesis's tables and print them beside the printed figures; all of them, or those of MODELS.
+
+    quick: one seed, convolutional networks trained and tested on fewer images, about 10 minutes on 2 cores. thesis:
+    everything in full, about 3 hours. A run that was stopped goes on where it stopped when it is started again.
+    Exit status 1 if a judged figure is outside its tolerance.
+
+    Example: snnrepro reproduce dense --profile quick
+    """
+    from snnrepro.report import results_json
+    from snnrepro.report.console import cells_progress
+
+    if check is not None:
+        _show(results_json.read(check), as_json)
+        return
+    from snnrepro.datasets import load_mnist
+    from snnrepro.thesis import reproduce as thesis
+    from snnrepro.thesis.cells import chosen
+
+    mnist = load_mnist(data)
+    _require_writable(output)
+    click.echo(f"data: {mnist.describe()}", err=True)
+    wanted = models or _MODELS
+    with cells_progress(chosen(profile, wanted, seeds)) as progress:
+        results = thesis.reproduce(
+            profile, mnist, output, wanted, seeds, [int(stride) for stride in strides.split(",")], again, progress
+        )
+    path = output / "results.json"
+    results_json.write(results, path)
+    written = [path, *_reported(output)]
+    click.echo(f"written: {', '.join(map(str, written))}", err=as_json)
+    _show(results, as_json)
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@_json
+def compare(first: Path, second: Path, as_json: bool) -> None:
+    """Put the results.json (or folder) FIRST beside SECOND, figure by figure, and what differs in their conditions.
+
+    Exit status 1 if an accuracy differs by more than chance (95 % intervals that do not overlap).
+
+    Example: snnrepro compare mine/results.json theirs/results.json
+    """
+    from snnrepro.report import comparison, results_json
+    from snnrepro.report.console import console
+
+    both = results_json.read(first), results_json.read(second)
+    found = comparison.as_dict(*both)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        comparison.print_comparison(*both, console())
+    if not found["agrees"]:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write report.html, report.md and the plots of the results in FOLDER once more.
+
+    Example: snnrepro report snnrepro-results
+    """
+    from snnrepro.report.report import write_report
+
+    for path in write_report(folder)[:2]:
+        click.echo(f"written: {path}")
+
+
+def _show(results: Results, as_json: bool) -> None:
+    from snnrepro.report import results_json, terminal
+    from snnrepro.report.console import console
+
+    if as_json:
+        click.echo(json.dumps(results_json.as_dict(results), indent=2))
+    else:
+        terminal.print_results(results, console())
+    if not results.passed:
+        sys.exit(1)
+
+
+def _reported(folder: Path) -> list[Path]:
+    """Return the report's files; without matplotlib there are none, and a line says why."""
+    from snnrepro.report.report import write_report
+
+    try:
+        return write_report(folder)[:2]
+    except DependencyError as error:
+        click.echo(f"no report: {error}", err=True)
+        return []
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before minutes of work, not after, that nothing can be written there."""
+    from snnrepro.files import written_whole
+
+    probe = folder / ".snnrepro-probe"
+    try:
+        with written_whole(probe):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise SnnReproError(
+            f"{folder}: nothing can be written there ({error.strerror}); choose a folder with -o"
+        ) from error

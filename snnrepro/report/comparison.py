@@ -1,0 +1,120 @@
+"""Two reproductions side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Iterator
+
+from rich.table import Table
+
+from snnrepro.metrics import interval
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snnrepro.thesis.cells import Cell, Measured
+    from snnrepro.thesis.reproduce import Results
+
+_KINDS = ("accuracy", "ssim", "seconds")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure that both reproductions have.
+
+    Attributes
+    ----------
+    cell : str
+        What was measured, in words.
+    kind : str
+        "accuracy" in %, "ssim" or "seconds".
+    first, second : float
+        The figures.
+    agrees : bool or None
+        Whether accuracies' 95 % intervals overlap, and images' likeness differs by at most 0.01; None for seconds,
+        which depend on the machine.
+    """
+
+    cell: str
+    kind: str
+    first: float
+    second: float
+    agrees: bool | None
+
+
+def differences(first: Results, second: Results) -> list[Difference]:
+    """Return every figure that both have, cell by cell (one seed at a time)."""
+    others = {one.cell: one for one in second.measured}
+    found = []
+    for one in first.measured:
+        if one.cell in others:
+            found += list(_of_cell(one, others[one.cell]))
+    return found
+
+
+def _of_cell(first: Measured, second: Measured) -> Iterator[Difference]:
+    repeated = {0} if first.cell.system == "converted" else set()  # Keras's answers, which have a cell of their own
+    for n_steps in sorted(set(first.accuracy) & set(second.accuracy) - repeated):
+        a, b = first.accuracy[n_steps], second.accuracy[n_steps]
+        (low_a, high_a), (low_b, high_b) = interval(a, first.n_images), interval(b, second.n_images)
+        yield Difference(_words(first.cell, n_steps), "accuracy", a, b, low_a <= high_b and low_b <= high_a)
+    for pair in sorted(set(first.ssim) & set(second.ssim)):
+        a, b = first.ssim[pair], second.ssim[pair]
+        yield Difference(f"{first.cell.describe()}, {pair}", "ssim", a, b, abs(a - b) <= 0.01)
+    yield Difference(first.cell.describe(), "seconds", first.seconds, second.seconds, None)
+
+
+def _words(cell: Cell, n_steps: int) -> str:
+    return f"{cell.describe()}, at {n_steps}" if n_steps != cell.n_steps else cell.describe()
+
+
+def as_dict(first: Results, second: Results) -> dict[str, Any]:
+    """Return what `print_comparison` prints."""
+    found = differences(first, second)
+    return {
+        "agrees": all(one.agrees is not False for one in found),
+        "conditions": _conditions(first, second),
+        "differences": [asdict(one) for one in found],
+    }
+
+
+def print_comparison(first: Results, second: Results, console: Console) -> None:
+    """Print what was measured under other conditions, then every common figure beside its other."""
+    for name, (a, b) in _conditions(first, second).items():
+        console.print(f"{name}: {a} | {b}")
+    found = differences(first, second)
+    for kind in _KINDS:
+        table = Table(title={"accuracy": "accuracy, %"}.get(kind, kind), title_justify="left")
+        table.add_column("cell")
+        for heading in ("first", "second", "difference"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        for one in found:
+            if one.kind == kind:
+                word = {True: "[green]agrees[/green]", False: "[bold red]differs[/bold red]", None: ""}[one.agrees]
+                places = 4 if kind == "ssim" else 2
+                numbers = (f"{one.first:.{places}f}", f"{one.second:.{places}f}")
+                table.add_row(one.cell, *numbers, f"{one.second - one.first:+.{places}f}", word)
+        if table.row_count:
+            console.print(table)
+    differing = sum(one.agrees is False for one in found)
+    compared = sum(one.agrees is not None for one in found)
+    only = len({one.cell for one in first.measured} ^ {one.cell for one in second.measured})
+    console.print(f"{compared} figures compared, {differing} differ; {only} cells are in one of the two only")
+
+
+def _conditions(first: Results, second: Results) -> dict[str, tuple[Any, Any]]:
+    """Return what is not the same in both: data, machine, libraries, how much was measured."""
+    pairs: dict[str, tuple[Any, Any]] = {
+        "profile": (first.profile, second.profile),
+        "data": (first.data["sha256"][:12], second.data["sha256"][:12]),
+    }
+    for name in ("python", "cpu", "cpu_cores", "gpus"):
+        pairs[name] = (first.environment[name], second.environment[name])
+    libraries = first.environment["libraries"], second.environment["libraries"]
+    for name in sorted(set(libraries[0]) | set(libraries[1])):
+        pairs[name] = (libraries[0].get(name), libraries[1].get(name))
+    for model in sorted(set(first.models) & set(second.models)):
+        for name, value in first.models[model].items():
+            pairs[f"{model} {name}"] = (value, second.models[model].get(name))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

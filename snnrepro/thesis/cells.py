@@ -1,0 +1,275 @@
+"""What is measured: a profile is a list of cells, each trains or evaluates one network once.
+
+The thesis trained a network in NengoDL for each n_steps. Training itself runs at one time step, so those five are five
+seeds of one training: here the k-th seed's training is timed in the k-th column, and every seed is evaluated at every
+n_steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Mapping, Sequence
+
+from snnrepro.thesis.tables import settings
+
+MODELS = ("dense", "cnn", "autoencoder")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much of one model is measured.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        One Keras and one NengoDL training each.
+    epochs : int
+        Passes over the training images.
+    n_train, n_test : int
+        Training images; test images that Keras and the event simulator answer. All there are, if fewer.
+    n_simulated : int
+        Test images that are simulated in NengoDL.
+    n_timed : int
+        Test images on which NengoDL's inference below the longest presentation is timed.
+    minibatch : int
+        Images simulated together in NengoDL; the thesis does not name its own.
+    pace_rounds : int
+        Rounds of the interleaved timing of one minibatch at every n_steps.
+    synapses : tuple of float or None
+        Of the network converted by the recipe "thesis", s. The first is the one judged: 1 ms is the one setting that
+        comes near the abstract's "about 10 %" (fitted, not known).
+    recipes : tuple of str
+        The fitted recipes by which Keras's network is converted.
+    n_steps : tuple of int
+        At which they are; each is fitted for its own.
+    merge : bool
+        Whether NengoDL merges operators, as it does of itself: in convolutional networks that costs several times the
+        time, and it changes no number.
+    """
+
+    seeds: tuple[int, ...]
+    epochs: int
+    n_train: int
+    n_test: int
+    n_simulated: int
+    n_timed: int
+    minibatch: int
+    pace_rounds: int
+    synapses: tuple[float | None, ...]
+    recipes: tuple[str, ...]
+    n_steps: tuple[int, ...]
+    merge: bool = True
+
+
+_DENSE = Workload(
+    seeds=(0,),
+    epochs=10,
+    n_train=60_000,
+    n_test=10_000,
+    n_simulated=10_000,
+    n_timed=2_000,
+    minibatch=200,
+    pace_rounds=9,
+    synapses=(0.001,),
+    recipes=("balanced", "balanced-lif"),
+    n_steps=(4, 8, 15, 30, 45, 60),
+)
+_CNN = Workload(
+    seeds=(0,),
+    epochs=1,
+    n_train=12_800,
+    n_test=1_000,
+    n_simulated=500,
+    n_timed=100,
+    minibatch=20,
+    pace_rounds=5,
+    synapses=(0.001,),
+    recipes=("balanced",),
+    n_steps=(4, 15),
+    merge=False,
+)
+_AUTOENCODER = Workload(
+    seeds=(0,),
+    epochs=1,
+    n_train=12_800,
+    n_test=200,
+    n_simulated=0,
+    n_timed=0,
+    minibatch=0,
+    pace_rounds=0,
+    synapses=(0.001,),
+    recipes=("balanced",),
+    n_steps=(45,),
+    merge=False,
+)
+
+PROFILES: Mapping[str, Mapping[str, Workload]] = {
+    "quick": {"dense": _DENSE, "cnn": _CNN, "autoencoder": _AUTOENCODER},
+    "thesis": {
+        "dense": replace(_DENSE, seeds=(0, 1, 2, 3, 4), n_timed=10_000, synapses=(0.001, None)),
+        "cnn": replace(
+            _CNN,
+            epochs=10,
+            n_train=60_000,
+            n_test=10_000,
+            n_simulated=10_000,
+            n_timed=500,
+            minibatch=50,
+            recipes=("balanced", "balanced-lif"),
+            n_steps=(4, 8, 15, 30, 45, 60),
+        ),
+        "autoencoder": replace(_AUTOENCODER, epochs=10, n_train=60_000, recipes=("balanced", "balanced-lif")),
+    },
+}
+"""quick: every table in minutes, on fewer images where there is a convolution. thesis: everything in full."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement.
+
+    Attributes
+    ----------
+    model : str
+        "dense", "cnn" or "autoencoder".
+    system : str
+        "keras", "nengo-dl" (trained there) or "converted" (Keras's weights, no retraining).
+    quantity : str
+        "training", "inference" or "pace" (one minibatch timed at every n_steps in turn).
+    seed : int
+        Of the training.
+    n_steps : int
+        Time steps; 0 for Keras.
+    recipe : str
+        Of the conversion; empty for the other systems.
+    synapse : float or None
+        Of the recipe "thesis", s.
+    """
+
+    model: str
+    system: str
+    quantity: str
+    seed: int
+    n_steps: int = 0
+    recipe: str = ""
+    synapse: float | None = None
+
+    def describe(self) -> str:
+        """Return the cell in words, for a progress bar."""
+        how = f" by {self.recipe}" if self.recipe else ""
+        filtered = f", synapse {self.synapse * 1000:g} ms" if self.synapse else ""
+        steps = f", n_steps {self.n_steps}" if self.quantity == "inference" and self.n_steps else ""
+        return f"{self.model}: {self.system}{how} {self.quantity}{steps}{filtered}, seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """The cell as a file name without its ending."""
+        parts = [self.model, self.system, self.recipe, self.quantity, f"n{self.n_steps}"]
+        synapse = "" if self.synapse is None else f"synapse{self.synapse * 1000:g}ms"
+        return "-".join(part for part in [*parts, synapse, f"seed{self.seed}"] if part)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a cell gave.
+
+    Attributes
+    ----------
+    cell : Cell
+        What was measured.
+    seconds : float
+        Of a training; of an inference those of 10,000 images, scaled where fewer were timed.
+    n_images : int
+        Images whose answers were judged.
+    n_timed : int
+        Images that were timed.
+    accuracy : dict of int to float
+        In %, by n_steps; 0 for Keras.
+    pace : dict of int to float
+        Seconds of a minibatch, by n_steps.
+    ssim : dict of str to float
+        Mean structural similarity of the autoencoder's images: "original~keras", "original~snn", "keras~snn".
+    spikes_per_image, synaptic_operations : float or None
+        Mean over the images, of the event simulator.
+    macs : float or None
+        Multiply-accumulate operations an image of the trained network.
+    conditions : dict
+        What the figures depend on beside the cell: see `snnrepro.thesis.record`.
+    """
+
+    cell: Cell
+    seconds: float
+    n_images: int = 0
+    n_timed: int = 0
+    accuracy: dict[int, float] = field(default_factory=dict)
+    pace: dict[int, float] = field(default_factory=dict)
+    ssim: dict[str, float] = field(default_factory=dict)
+    spikes_per_image: float | None = None
+    synaptic_operations: float | None = None
+    macs: float | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> Measured:
+        """Return what `as_dict` wrote; JSON's keys are strings, those of the steps become numbers again.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            The document is of another form.
+        """
+        by_steps = {key: {int(n): float(value) for n, value in document[key].items()} for key in ("accuracy", "pace")}
+        return Measured(**{**document, **by_steps, "cell": Cell(**document["cell"])})
+
+
+def chosen(profile: str, models: Sequence[str] = MODELS, n_seeds: int | None = None) -> dict[str, Workload]:
+    """Return what a profile measures of the given models, with another number of seeds if one is given."""
+    workloads = {model: PROFILES[profile][model] for model in MODELS if model in models}
+    if n_seeds is None:
+        return workloads
+    return {model: replace(workload, seeds=tuple(range(n_seeds))) for model, workload in workloads.items()}
+
+
+def cells(model: str, workload: Workload) -> list[Cell]:
+    """Return the cells of a model in the order in which they can be measured."""
+    every_n = settings()["n_steps"]
+    plan: list[Cell] = []
+    for seed in workload.seeds:
+        plan += [Cell(model, "keras", "training", seed), Cell(model, "keras", "inference", seed)]
+        for recipe in workload.recipes:
+            plan += [Cell(model, "converted", "inference", seed, n, recipe) for n in workload.n_steps]
+        if model == "autoencoder":
+            n_steps = settings()["n_steps_of_images"]
+            plan += [Cell(model, "converted", "inference", seed, n_steps, "thesis", one) for one in workload.synapses]
+            continue
+        plan.append(Cell(model, "nengo-dl", "training", seed, every_n[workload.seeds.index(seed) % len(every_n)]))
+        plan += [Cell(model, "nengo-dl", "inference", seed, n) for n in every_n]
+        if seed == workload.seeds[0]:
+            plan.append(Cell(model, "nengo-dl", "pace", seed, max(every_n)))
+        longest = max(every_n)
+        plan += [Cell(model, "converted", "inference", seed, longest, "thesis", one) for one in workload.synapses]
+    return plan
+
+
+_STEP = {"dense": 2e-5, "cnn": 1.2e-3, "autoencoder": 5e-4}
+_TRAINED = {"dense": 1e-5, "cnn": 8e-4, "autoencoder": 1e-3}
+
+
+def relative_cost(cell: Cell, workload: Workload) -> float:
+    """Return about how many seconds a cell takes on two cores: for progress bars only."""
+    if cell.quantity == "training":
+        factor = 1 if cell.system == "keras" else 4 if workload.merge else 2
+        return _TRAINED[cell.model] * factor * workload.epochs * workload.n_train + 5
+    step = _STEP[cell.model]
+    if cell.quantity == "pace":
+        return step * workload.minibatch * (workload.pace_rounds + 1) * float(sum(settings()["n_steps"])) + 5
+    if cell.system == "keras":
+        return step / 4 * workload.n_test + 1
+    if cell.recipe not in ("", "thesis"):
+        return 2500 * step * cell.n_steps + workload.n_test * step / 2
+    longest = cell.n_steps == max(settings()["n_steps"])
+    return step * cell.n_steps * (workload.n_simulated if longest else workload.n_timed) + 5

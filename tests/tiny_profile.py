@@ -1,0 +1,17 @@
+"""A profile that is measured in seconds, for the tests of what is done with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from snnrepro.thesis.cells import PROFILES
+
+_QUICK = PROFILES["quick"]
+TINY = {
+    "quick": {
+        "dense": replace(
+            _QUICK["dense"], epochs=10, n_steps=(4,), recipes=("balanced",), n_timed=20, minibatch=10, pace_rounds=1
+        ),
+        "autoencoder": replace(_QUICK["autoencoder"], n_test=4, n_steps=(4,)),
+    }
+}
