@@ -13,6 +13,8 @@ pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
 
 from snnrepro.report.report import write_report
 from snnrepro.report.spiking_tables import operations_table
+from snnrepro.report.table import table
+from snnrepro.report.thesis_tables import printed_tables
 from snnrepro.report.wording import MODELS, QUANTITIES, quantity
 from tests import report_document
 
@@ -117,7 +119,7 @@ def top_of(page):
 def test_the_top_counts_the_verdicts_and_says_what_conversion_loses(written):
     top = top_of(written[0])
     assert "16 passed, 0 failed, 24 not judged" in top
-    assert "All 16 figures and trends" in top
+    assert "All 16 figures and trends that could be judged here lie within their bounds. 24 more" in top
     assert "the thesis’s recipe loses 7.39 points of accuracy to Keras at n=60 (thesis: about 10)" in top
     assert "“balanced” loses 1.02 at n=4, 0.09 at 8, 0.02 at 15" in top
 
@@ -161,6 +163,23 @@ def test_what_was_not_measured_is_left_out_and_said(results, tmp_path):
             assert f"{what}: not measured in this run." in text
     assert "Nothing could be judged here" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "plots").exists()
+
+
+def test_one_seed_has_no_range_and_fewer_images_are_said(results):
+    little = copy.deepcopy(results)
+    every = printed_tables(little, "dense")[0]
+    assert [column.heading for column in every.columns][-2:] == ["range over seeds", "verdict"]
+    assert [letter for letter, _ in every.notes] == ["a"]
+    for line in little["lines"]:
+        line.update(values=line["values"][:1], n_images=1_000 if line["row"]["n_steps"] == 0 else 400)
+    few = printed_tables(little, "dense")[0]
+    assert [column.heading for column in few.columns] == ["system", "n", "thesis", "measured", "verdict"]
+    assert few.notes[-1] == ("", "Images: Keras 1,000, NengoDL 400.")
+
+
+def test_a_row_that_does_not_fit_its_columns_is_refused():
+    with pytest.raises(ValueError, match="2 cells under 1 columns"):
+        table("a", ("b|",), {"": [("c", "d")]})
 
 
 def test_operations_stand_beside_those_of_the_trained_network(results):

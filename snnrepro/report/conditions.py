@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping
 
 from snnrepro.report.table import Cell, Table, table
-from snnrepro.report.wording import NOTHING, model_name, models_of
+from snnrepro.report.wording import NOTHING, model_name, models_of, moment
 
 
 def conditions_tables(document: Mapping[str, Any]) -> list[Table]:
@@ -14,7 +14,8 @@ def conditions_tables(document: Mapping[str, Any]) -> list[Table]:
     protocol = settings.pop("protocol", {})
     machine = dict(document["environment"])
     libraries = machine.pop("libraries", {})
-    run = {name: document.get(name) for name in ("profile", "started", "finished")}
+    run = {"profile": document["profile"]}
+    run.update({name: moment(document[name]) for name in ("started", "finished") if document.get(name)})
     tables = [
         _pairs("Run and data", [*run.items(), *document["data"].items()]),
         _pairs("Machine", machine.items()),
@@ -51,6 +52,9 @@ _NAMES = {
     "gpus": "GPUs",
     "python": "Python",
     "dt_s": "time step, s",
+    "n_steps": "n_steps",
+    "n_steps_of_images": "n_steps of images",
+    "merge": "NengoDL merges operators",
 }
 
 

@@ -75,7 +75,7 @@ class Plot:
     name : str
         Of its files, without the ending.
     section : str
-        Where in the report it stands: "accuracy", "time", "spikes", "rates" or "images".
+        What it is of: "accuracy", "time", "spikes", "rates" or "images".
     model : str
         Which network it shows.
     alt : str

@@ -48,7 +48,7 @@ def _text(document: Mapping[str, Any], plots: Sequence[Plot]) -> str:
         blocks.append("\n".join(f"- {_plain(loss)}" for loss in verdict.losses))
     for section in sections(document, plots):
         blocks.append(f"## {section.title}")
-        if section.lead:
+        if section.lead and section.has_content:
             blocks.append(section.lead)
         if section.id == "images" and section.has_content:
             blocks.append("`SSIM(a, b) = (2 μa μb + C1) (2 σab + C2) / ((μa² + μb² + C1) (σa² + σb² + C2))`")
@@ -73,7 +73,12 @@ def _table(one: Table) -> list[str]:
         lines += [_row([_cell(cell) for cell in row]) for row in group.rows]
     blocks = [f"**{_plain(one.title)}**", "\n".join(lines)]
     if one.notes:
-        blocks.append("\n".join(f"- {letter}: {_plain(sentence)}" for letter, sentence in one.notes))
+        blocks.append(
+            "\n".join(
+                f"- {letter}: {_plain(sentence)}" if letter else f"- {_plain(sentence)}"
+                for letter, sentence in one.notes
+            )
+        )
     return blocks
 
 

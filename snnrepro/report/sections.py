@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from snnrepro.report.conditions import conditions_tables
 from snnrepro.report.spiking_tables import converted_table, operations_table, ssim_table
 from snnrepro.report.thesis_tables import not_judged_table, printed_tables, trends_table
-from snnrepro.report.wording import MODELS, model_name, models_of, plural
+from snnrepro.report.wording import MODELS, model_name, models_of, moment, plural
 
 if TYPE_CHECKING:
     from snnrepro.report.figure import Plot
@@ -57,9 +57,10 @@ def what_was_run(document: Mapping[str, Any]) -> str:
     """Return in one line which data, profile and machine a report is about."""
     data, machine = document["data"], document["environment"]
     gpus = ", ".join(map(str, machine.get("gpus") or [])) or "no GPU"
+    cores = plural(machine.get("cpu_cores") or 0, "core")
     return (
         f"Profile {document['profile']}, {data['source']}, {data['n_train']:,} training and {data['n_test']:,} test "
-        f"images, {machine.get('cpu')}, {plural(machine.get('cpu_cores') or 0, 'core')}, {gpus}, {document['started']}"
+        f"images, {machine.get('cpu')}, {cores}, {gpus}, {moment(document['started'])}"
     )
 
 
@@ -73,17 +74,14 @@ def sections(document: Mapping[str, Any], plots: Sequence[Plot]) -> list[Section
     converted = _made(converted_table(document, model) for model in models)
     unmeasured = [model for model in MODELS if model not in models]
     absent = [f"{model_name(model)}: not measured in this run." for model in unmeasured]
-    rates = "How well the mean output of each spiking neuron meets the activation of the trained one."
     return [
         Section(
             "figures", "Thesis beside measured", _FIGURES, tuple(figures), missing=(*absent, *_unprinted(document))
         ),
         Section("converted", "Converted without retraining", _CONVERTED, *_filled("conversion", converted)),
-        Section("accuracy", "Accuracy against time steps", "", *_drawn("accuracy", by_section)),
-        Section("time", "Inference time against time steps", "", *_drawn("time", by_section)),
+        Section("curves", "Accuracy and time against n_steps", "", *_drawn(("accuracy", "time"), by_section)),
         Section("trends", "Trends", "", *_filled("trends", _made([trends_table(document)])), kind="wide"),
-        Section("spikes", "Spikes", "", *_drawn("spikes", by_section)),
-        Section("rates", "Rate against activation", rates, *_drawn("rates", by_section)),
+        Section("neurons", "Spikes, and rate against activation", "", *_drawn(("spikes", "rates"), by_section)),
         Section("images", "Reconstructions", SSIM, *_images(document, by_section)),
         Section("operations", "Operations", _OPERATIONS, *_filled("operations", _made([operations_table(document)]))),
         Section("not-judged", "What was not judged", "", *_not_judged(document), kind="wide"),
@@ -92,8 +90,9 @@ def sections(document: Mapping[str, Any], plots: Sequence[Plot]) -> list[Section
 
 
 _FIGURES = (
-    "n is n_steps, the time steps of a presentation. Measured accuracies are means over the seeds, seconds medians. "
-    "A verdict is followed by the tolerance it was held against."
+    "n is n_steps, the time steps of a presentation. Measured accuracies are means over the seeds, seconds medians, "
+    "of inference for 10,000 images, scaled where fewer were timed. A verdict is followed by the "
+    "tolerance it was held against."
 )
 _CONVERTED = (
     "Keras’s weights in spiking neurons as they are: means over the seeds; “points lost” is Keras’s accuracy less the "
@@ -128,10 +127,10 @@ def _filled(name: str, tables: tuple[Table, ...]) -> tuple[tuple[Table, ...], tu
 
 
 def _drawn(
-    name: str, by_section: Mapping[str, tuple[Plot, ...]]
+    names: Sequence[str], by_section: Mapping[str, tuple[Plot, ...]]
 ) -> tuple[tuple[Table, ...], tuple[Plot, ...], tuple[str, ...]]:
-    drawn = by_section.get(name, ())
-    return (), drawn, () if drawn else (_not_measured(name),)
+    drawn = tuple(plot for name in names for plot in by_section.get(name, ()))
+    return (), drawn, tuple(_not_measured(name) for name in names if name not in by_section)
 
 
 def _images(

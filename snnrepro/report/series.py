@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Mapping
 
+from snnrepro.report.figure import COLOURS
 from snnrepro.report.wording import system_name
 
 
@@ -21,6 +22,13 @@ class System:
     def colour(self) -> str:
         """Which of the report's colours and markers is its own."""
         return self.recipe or self.system
+
+    @property
+    def place(self) -> tuple[int, bool, float]:
+        """Where it stands in a legend or table: trained networks first, then the thesis's recipe, then ours."""
+        known = list(COLOURS)
+        place = known.index(self.colour) if self.colour in known else len(known)
+        return place, self.synapse is None, self.synapse or 0.0
 
     @property
     def label(self) -> str:
@@ -52,12 +60,14 @@ def accuracy_series(document: Mapping[str, Any], model: str) -> dict[System, lis
         if cell["model"] == model and one["n_images"]:
             system = System(cell["system"], cell["recipe"], cell["synapse"])
             for n_steps, percent in one["accuracy"].items():
+                if int(n_steps) == 0 and cell["system"] != "keras":
+                    continue  # Keras's answers on the images of this cell
                 # One value a seed: a training that was judged, too, must not count twice.
                 by_seed = answers.setdefault(system, {}).setdefault(int(n_steps), {})
                 by_seed[cell["seed"]] = (percent, one["n_images"])
     return {
         system: [_point(n_steps, list(by_n[n_steps].values())) for n_steps in sorted(by_n)]
-        for system, by_n in answers.items()
+        for system, by_n in sorted(answers.items(), key=lambda item: item[0].place)
     }
 
 

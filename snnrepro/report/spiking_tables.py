@@ -5,31 +5,39 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any, Iterable, Mapping
 
-from snnrepro.report.table import Cell, Table, table
-from snnrepro.report.wording import NOTHING, count, decimal, model_name, models_of, recipe_name, seconds, system_name
+from snnrepro.report.series import System
+from snnrepro.report.table import Cell, Table, table, without_empty
+from snnrepro.report.wording import (
+    NOTHING,
+    RANGE,
+    count,
+    decimal,
+    model_name,
+    models_of,
+    recipe_name,
+    seconds,
+    span,
+    system_name,
+)
 
 
 def converted_table(document: Mapping[str, Any], model: str) -> Table | None:
     """Return accuracy, loss to Keras and seconds of every recipe at every n_steps; None if nothing was converted."""
-    groups = {
-        f"recipe {recipe_name(one['recipe'], one['synapse'])}": list(_by_n_steps(one))
-        for one in document["converted"]
-        if one["model"] == model
-    }
+    summaries = [one for one in document["converted"] if one["model"] == model]
+    summaries.sort(key=lambda one: System("converted", one["recipe"], one["synapse"]).place)
+    groups = {f"recipe {recipe_name(one['recipe'], one['synapse'])}": list(_by_n_steps(one)) for one in summaries}
     groups = {name: rows for name, rows in groups.items() if rows}
     if not groups:
         return None
-    headings = ("n|", "accuracy %", "range over seeds", "points lost", "s for 10,000")
-    return table(f"{model_name(model)}: converted without retraining", headings, groups)
+    headings = ("n|", "accuracy %", RANGE, "points lost", "s for 10,000")
+    return without_empty(table(f"{model_name(model)}: converted without retraining", headings, groups), RANGE)
 
 
 def _by_n_steps(summary: Mapping[str, Any]) -> Iterable[list[Cell]]:
     parts = {name: {int(n): value for n, value in summary.get(name, {}).items()} for name in _CONVERTED}
     for n_steps in sorted(set().union(*parts.values())):
         accuracy, between, loss, time = (parts[name].get(n_steps) for name in _CONVERTED)
-        lowest_highest = NOTHING
-        if between is not None and between[0] != between[1]:
-            lowest_highest = f"{decimal(between[0])}–{decimal(between[1])}"
+        lowest_highest = NOTHING if between is None or between[0] == between[1] else span(between)
         yield [str(n_steps), decimal(accuracy), lowest_highest, decimal(loss), seconds(time)]
 
 

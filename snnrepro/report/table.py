@@ -82,6 +82,18 @@ def table(
     return Table(title, columns, filled, () if notes is None else notes.all())
 
 
+def without_empty(given: Table, heading: str) -> Table:
+    """Return a table without the column of that heading if it holds nothing but dashes: one seed has no range."""
+    index = [column.heading for column in given.columns].index(heading)
+    if any(row[index] != "–" for group in given.groups for row in group.rows):
+        return given
+    columns = given.columns[:index] + given.columns[index + 1 :]
+    groups = tuple(
+        Group(group.heading, tuple(row[:index] + row[index + 1 :] for row in group.rows)) for group in given.groups
+    )
+    return Table(given.title, columns, groups, given.notes)
+
+
 class Notes:
     """Sentences below a table; the same sentence keeps the same letter."""
 
@@ -93,9 +105,14 @@ class Notes:
         if not sentence:
             return ""
         if sentence not in self._letters:
-            number = len(self._letters)
+            number = sum(map(bool, self._letters.values()))
             self._letters[sentence] = chr(ord("a") + number % 26) * (1 + number // 26)
         return self._letters[sentence]
+
+    def add(self, sentence: str) -> None:
+        """Say a sentence that belongs to the whole table: it has no letter."""
+        if sentence:
+            self._letters[sentence] = ""
 
     def all(self) -> tuple[tuple[str, str], ...]:
         """Return letters and sentences in the order in which they were said first."""

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
-from snnrepro.report.table import Cell, Judged, Notes, Table, table
-from snnrepro.report.wording import NOTHING, QUANTITIES, decimal, figure_name, model_name, quantity, span, system_name
+from snnrepro.report.table import Cell, Judged, Notes, Table, table, without_empty
+from snnrepro.report.wording import (
+    NOTHING,
+    QUANTITIES,
+    RANGE,
+    decimal,
+    figure_name,
+    model_name,
+    quantity,
+    span,
+    system_name,
+)
 
 _UNITS = {"%": "%", "s": "s", "points": "points"}
 
@@ -26,7 +36,18 @@ def _printed(model: str, name: str, lines: list[Mapping[str, Any]]) -> Table:
     conditions = ", 10,000 images" if name == "inference" else ""
     title = f"{model_name(model)}: {what}, {_UNITS.get(unit, unit)}{conditions}"
     rows = [_line(line, notes) for line in lines]
-    return table(title, ("system|", "n", "thesis", "measured", "range over seeds", "verdict|"), {"": rows}, notes)
+    notes.add(_images(lines))
+    return without_empty(
+        table(title, ("system|", "n", "thesis", "measured", RANGE, "verdict|"), {"": rows}, notes), RANGE
+    )
+
+
+def _images(lines: list[Mapping[str, Any]]) -> str:
+    """Return on how many images figures rest that do not rest on all 10,000."""
+    counts = {system_name(line["row"]["system"]): line.get("n_images") for line in lines if line.get("n_images")}
+    if all(n_images == 10_000 for n_images in counts.values()):
+        return ""
+    return "Images: " + ", ".join(f"{system} {n_images:,}" for system, n_images in counts.items()) + "."
 
 
 def _line(line: Mapping[str, Any], notes: Notes) -> list[Cell]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from snnrepro.report.wording import QUANTITIES, decimal, figure_name, model_name, models_of, plural, quantity
+from snnrepro.report.wording import QUANTITIES, decimal, figure_name, model_name, models_of, quantity
 
 OUTCOMES = ("pass", "fail", "not judged")
 
@@ -47,13 +47,17 @@ def overall(document: Mapping[str, Any]) -> Overall:
 
 def _meaning(outcome: str, counts: Mapping[str, int]) -> str:
     judged = counts["pass"] + counts["fail"]
+    rest = f" {counts['not judged']} more could not be judged; why stands below." if counts["not judged"] else ""
     if outcome == "pass":
-        every = "The one figure or trend" if judged == 1 else f"All {judged} figures and trends"
-        return f"{every} that could be judged here agree{'s' * (judged == 1)} with the thesis within tolerance."
+        every = "The one figure that could be judged here lies within its bounds."
+        if judged > 1:
+            every = f"All {judged} figures and trends that could be judged here lie within their bounds."
+        return every + rest
     if outcome == "fail":
+        lie = "lies" if counts["fail"] == 1 else "lie"
         return (
-            f"{counts['fail']} of the {plural(judged, 'judged figure')} and trends lie{'s' * (counts['fail'] == 1)} "
-            "outside the tolerance: this run does not reproduce the thesis there."
+            f"{counts['fail']} of the figures and trends that could be judged here ({judged}) {lie} outside the "
+            f"bounds: this run does not reproduce the thesis there.{rest}"
         )
     return "Nothing could be judged here: this run neither supports nor contradicts the thesis."
 
@@ -77,28 +81,30 @@ def _failed_trend(one: Mapping[str, Any]) -> str:
 
 def _loss(document: Mapping[str, Any], model: str) -> str:
     """Return what converting a model loses by the thesis's recipe (its first synapse is judged), and by ours."""
-    summaries = [one for one in document["converted"] if one["model"] == model and one["loss"]]
-    theirs = next((one for one in summaries if one["recipe"] == "thesis"), None)
-    ours = next((one for one in summaries if one["recipe"] == "balanced"), None)
-    if theirs is None and ours is None:
+    theirs, ours = losses_of(document, model, "thesis"), losses_of(document, model, "balanced")
+    if not theirs and not ours:
         return ""
     parts = []
-    if theirs is not None:
+    if theirs:
         printed = [
             line["row"]["value"]
             for line in document["lines"]
             if line["row"]["model"] == model and line["row"]["quantity"] == "accuracy_loss"
         ]
-        n_steps, points = _losses(theirs)[-1]
+        n_steps, points = theirs[-1]
         beside = f" (thesis: about {printed[0]:g})" if printed else ""
         parts.append(f"the thesis’s recipe loses {decimal(points)} points of accuracy to Keras at n={n_steps}{beside}")
-    if ours is not None:
-        (first, at_first), *rest = _losses(ours)
+    if ours:
+        (first, at_first), *rest = ours
         more = [f"{decimal(points)} at {n_steps}" for n_steps, points in rest]
         listed = ", ".join([f"{decimal(at_first)} at n={first}", *more])
         parts.append(f"the recipe “balanced” loses {listed}")
     return f"{model_name(model)}: " + "; ".join(parts) + "."
 
 
-def _losses(summary: Mapping[str, Any]) -> list[tuple[int, float]]:
-    return sorted((int(n_steps), points) for n_steps, points in summary["loss"].items())
+def losses_of(document: Mapping[str, Any], model: str, recipe: str) -> list[tuple[int, float]]:
+    """Return n_steps and points lost to Keras on the same images, of a recipe's first summary."""
+    for one in document["converted"]:
+        if one["model"] == model and one["recipe"] == recipe and one["loss"]:
+            return sorted((int(n_steps), points) for n_steps, points in one["loss"].items())
+    return []

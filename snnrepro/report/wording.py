@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timezone
 from typing import Any, Mapping, Sequence
 
 MODELS = {"dense": "Dense network", "cnn": "CNN", "autoencoder": "Autoencoder"}
@@ -14,6 +15,7 @@ QUANTITIES = {
     "pace": "pace",
 }
 NOTHING = "–"
+RANGE = "range over seeds"
 
 
 def model_name(model: str) -> str:
@@ -77,6 +79,17 @@ def span(values: Sequence[float], unit: str = "%") -> str:
     if len(values) < 2:
         return NOTHING
     return f"{quantity(min(values), unit)}–{quantity(max(values), unit)}"
+
+
+def moment(text: Any) -> str:
+    """Return an ISO time to the minute, in UTC; what is none as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return str(text)
+    if when.tzinfo is None:
+        return str(text)
+    return f"{when.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def count(value: float | None) -> str:
