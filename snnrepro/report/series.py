@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Mapping
 
+from snnrepro.metrics import interval
 from snnrepro.report.figure import COLOURS
 from snnrepro.report.wording import system_name
 
@@ -72,12 +73,9 @@ def accuracy_series(document: Mapping[str, Any], model: str) -> dict[System, lis
 
 
 def _point(n_steps: int, seeds: list[tuple[float, int]]) -> Point:
-    from scipy.stats import binomtest
-
     n_answers = sum(n_images for _, n_images in seeds)
-    right = round(sum(percent * n_images / 100 for percent, n_images in seeds))
-    interval = binomtest(right, n_answers).proportion_ci(0.95, method="wilson")
-    return Point(n_steps, 100 * right / n_answers, 100 * interval.low, 100 * interval.high, n_answers)
+    percent = sum(share * n_images for share, n_images in seeds) / n_answers
+    return Point(n_steps, percent, *interval(percent, n_answers), n_answers)
 
 
 def seconds_series(document: Mapping[str, Any], model: str) -> dict[System, list[tuple[int, float]]]:
