@@ -225,8 +225,13 @@ def fan_out(node: Node, shape: tuple[int, ...], after: tuple[int, ...]) -> IntAr
     layer: Any = node.layer
     if isinstance(layer, Dense):
         return np.broadcast_to(np.count_nonzero(layer.weights, axis=1), shape).astype(np.int64)
-    mask = frozen(layer.weights != 0)
-    ones = np.ones((1, *after), np.float32)
+    # What an input number meets does not depend on the output channel: each group has one for all of its own.
+    met_at = (layer.weights != 0).astype(np.float32)
+    if isinstance(layer, Conv):
+        mask = frozen(met_at.reshape(layer.groups, -1, *met_at.shape[1:]).sum(axis=1))
+    else:
+        mask = frozen(met_at.sum(axis=1, keepdims=True))
+    ones = np.ones((1, layer.groups, *after[1:]), np.float32)
     strides, dilations, groups = layer.strides, layer.dilations, layer.groups
     if isinstance(layer, Conv):  # its adjoint has the same weights; rows that no window reaches are added behind
         reach = [
