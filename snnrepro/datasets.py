@@ -119,7 +119,7 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
     """Read an ``mnist.npz`` or a folder of IDX files; parameters, result and errors as `load_mnist`."""
     if path.is_dir():
         arrays = {name: _read_idx(path, file) for name, file in _IDX_FILES.items()}
-        return _checked(arrays, f"{origin} {path}", str(path), None)
+        return _checked(arrays, f"{origin} {path.name}", str(path), None)
     if not path.exists():
         raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
     try:
@@ -131,7 +131,7 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
             arrays = {name: read_array(archive, name) for name in _IDX_FILES}
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable npz file ({one_line(error)})") from error
-    return _checked(arrays, f"{origin} {path}", str(path), sha256_of(path))
+    return _checked(arrays, f"{origin} {path.name}", str(path), sha256_of(path))
 
 
 def read_data(path: Path) -> tuple[AnyArray, IntArray | None]:

@@ -56,7 +56,7 @@ def test_reproduce_writes_results_with_every_condition(reproduced, digits):
     results = json.loads((folder / "results.json").read_text())
     assert results["format"] == "snnrepro-results"
     assert results["data"] == {
-        "source": f"file {digits}",
+        "source": "file mnist.npz",
         "sha256": hashlib.sha256(digits.read_bytes()).hexdigest(),
         "is_full_mnist": False,
         "n_train": 300,
