@@ -196,7 +196,10 @@ def test_peers_on_the_same_trained_network(benchmark, data, both, case):
 
     peers = {
         "spikingjelly": lambda images: answers_of_spikingjelly(converted, images, case.n_steps, case.batch),
-        "sinabs": lambda images: answers_of_sinabs(network, images, case.n_steps, case.batch),
+        # All steps of a batch lie in memory at once.
+        "sinabs": lambda images: answers_of_sinabs(
+            network, images, case.n_steps, max(1, case.batch * 15 // case.n_steps)
+        ),
     }
     threads = {name: faster_threads(lambda peer=peer: peer(x[: case.batch])) for name, peer in peers.items()}
 
