@@ -32,7 +32,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 )
 @click.option("--seeds", type=click.IntRange(1), help="Trainings of each model; 5 are the thesis's one an n_steps.")
 @click.option(
-    "--strides", type=click.Choice(["1,1,2", "1,2,2"]), default="1,1,2", show_default=True, help="Of the CNN."
+    "--strides", type=click.Choice(["1,2,2", "1,1,2"]), default="1,2,2", show_default=True, help="Of the CNN."
 )
 @click.option("--again", is_flag=True, help="Measure what the folder holds already once more.")
 @click.option("--check", type=click.Path(path_type=Path), help="Judge the results of this folder; measure nothing.")

@@ -103,7 +103,7 @@ def document():
         },
         "models": {
             "dense": _model(seeds, {"dense_units": [32, 64, 128, 10]}, 10_000),
-            "cnn": _model(seeds, {"filters": [32, 64, 128], "strides": [1, 1, 2], "dense_units": [10]}, 10_000),
+            "cnn": _model(seeds, {"filters": [32, 64, 128], "strides": [1, 2, 2], "dense_units": [10]}, 10_000),
             "autoencoder": _model([0], {"filters": [64, 32], "transposed_filters": [32, 64]}, 0),
         },
         "data": {

@@ -78,7 +78,7 @@ _CNN = Workload(
     seeds=(0,),
     epochs=1,
     n_train=12_800,
-    n_test=1_000,
+    n_test=2_000,
     n_simulated=500,
     n_timed=100,
     minibatch=20,
@@ -255,8 +255,8 @@ def cells(model: str, workload: Workload) -> list[Cell]:
     return plan
 
 
-_STEP = {"dense": 2e-5, "cnn": 1.2e-3, "autoencoder": 5e-4}
-_TRAINED = {"dense": 1e-5, "cnn": 8e-4, "autoencoder": 1e-3}
+_STEP = {"dense": 2e-5, "cnn": 4e-4, "autoencoder": 5e-4}
+_TRAINED = {"dense": 1e-5, "cnn": 2.5e-4, "autoencoder": 1e-3}
 
 
 def relative_cost(cell: Cell, workload: Workload) -> float:

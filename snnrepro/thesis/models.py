@@ -31,7 +31,7 @@ def keras_cnn(seed: int, strides: Sequence[int] | None = None) -> Any:
     seed : int
         Of the initial weights.
     strides : sequence of int, optional
-        Of the convolutions; 1, 1, 2 if left out.
+        Of the convolutions; 1, 2, 2 if left out.
     """
     tf = import_tensorflow()
     seed_everything(tf, seed)

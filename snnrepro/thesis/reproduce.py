@@ -164,7 +164,7 @@ def reproduce(
     n_seeds : int, optional
         Instead of the profile's; five are the thesis's one training for each n_steps.
     strides : sequence of int, optional
-        Of the CNN, instead of 1, 1, 2.
+        Of the CNN, instead of 1, 2, 2.
     again : bool
         Whether what is there already is measured again.
     progress : callable, optional
