@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from snnrepro.report.wording import recipe_name, system_name
 from snnrepro.thesis import tables
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def print_verdict(results: Results, console: Console) -> None:
     for line in results.lines:
         if line.verdict.outcome == tables.FAIL and line.measured is not None:
             row = line.row
-            what = f"{row.model} {system_of(row.system)} {row.quantity}" + (f" n={row.n_steps}" if row.n_steps else "")
+            what = f"{row.model} {system_name(row.system)} {row.quantity}" + (
+                f" n={row.n_steps}" if row.n_steps else ""
+            )
             thesis = f"thesis {row.value:g} {line.verdict.why}"
             console.print(f"[bold red]failed: {what}: {line.measured:.2f} {row.unit}, {thesis}[/bold red]")
     for trend in results.trends:
@@ -63,11 +66,6 @@ def print_verdict(results: Results, console: Console) -> None:
     colour = "red" if failed else "green"
     counts = f"{passed} passed, {failed} failed, {outcomes.count(tables.NOT_JUDGED)} not judged"
     console.print(f"[bold {colour}]{counts}[/bold {colour}]")
-
-
-def system_of(name: str) -> str:
-    """Return a system's name as it is spelt."""
-    return {"keras": "Keras", "nengo-dl": "NengoDL", "converted": "converted"}[name]
 
 
 def _print_model(results: Results, model: str, described: object, console: Console) -> None:
@@ -102,7 +100,7 @@ def _figures(quantity: str, lines: list[Line]) -> Table:
     for line in lines:
         row = line.row
         table.add_row(
-            system_of(row.system), str(row.n_steps or "–"), f"{row.value:.2f}", *_measured(line), _verdict(line)
+            system_name(row.system), str(row.n_steps or "–"), f"{row.value:.2f}", *_measured(line), _verdict(line)
         )
     return table
 
@@ -140,9 +138,8 @@ def _converted(converted: list[Converted]) -> Table:
     for n_steps in every_n:
         table.add_column(f"n={n_steps}", justify="right")
     for one in converted:
-        synapse = f", {one.synapse * 1000:g} ms" if one.synapse else ""
         values = [f"{one.accuracy[n]:.2f} ({one.loss[n]:.2f})" if n in one.accuracy else "" for n in every_n]
-        table.add_row(f"{one.recipe}{synapse}", *values)
+        table.add_row(recipe_name(one.recipe, one.synapse), *values)
     return table
 
 
@@ -153,7 +150,6 @@ def _images(results: Results) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in results.measured:
         if one.ssim and one.cell.system == "converted":
-            synapse = f", {one.cell.synapse * 1000:g} ms" if one.cell.synapse else ""
             pairs = (f"{one.ssim[name]:.4f}" for name in ("original~keras", "original~snn", "keras~snn"))
-            table.add_row(f"{one.cell.recipe}{synapse}", str(one.cell.n_steps), *pairs)
+            table.add_row(recipe_name(one.cell.recipe, one.cell.synapse), str(one.cell.n_steps), *pairs)
     return table
