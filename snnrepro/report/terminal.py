@@ -133,13 +133,15 @@ def _trends(results: Results) -> Table:
 
 def _converted(converted: list[Converted]) -> Table:
     table = Table(title="converted without retraining: accuracy, % (points lost to Keras)", title_justify="left")
-    table.add_column("recipe", no_wrap=True)
-    every_n = sorted({n_steps for one in converted for n_steps in one.accuracy})
-    for n_steps in every_n:
-        table.add_column(f"n={n_steps}", justify="right")
+    table.add_column("n", justify="right", no_wrap=True)
     for one in converted:
-        values = [f"{one.accuracy[n]:.2f} ({one.loss[n]:.2f})" if n in one.accuracy else "" for n in every_n]
-        table.add_row(recipe_name(one.recipe, one.synapse), *values)
+        table.add_column(recipe_name(one.recipe, one.synapse), justify="right")
+    for n_steps in sorted({n_steps for one in converted for n_steps in one.accuracy}):
+        found = [
+            f"{one.accuracy[n_steps]:.2f} ({one.loss[n_steps]:.2f})" if n_steps in one.accuracy else ""
+            for one in converted
+        ]
+        table.add_row(str(n_steps), *found)
     return table
 
 
