@@ -47,7 +47,7 @@ def test_an_npz_file_is_read_as_it_is(tmp_path):
     data = datasets.load_mnist(_npz(tmp_path / "mnist.npz"))
     _same(data, _arrays())
     assert not data.is_full
-    assert str(tmp_path / "mnist.npz") in data.describe()
+    assert data.describe().startswith("file mnist.npz (")  # its folder is the machine's own business
     assert "6 train / 4 test, not the full MNIST" in data.describe()
 
 
