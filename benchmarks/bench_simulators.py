@@ -54,7 +54,7 @@ class Case:
 
 CASES = (
     Case("dense", 15, N_IMAGES, 9, 2000, 4, 1000, keras=Bound(0.2, 0.4)),
-    Case("dense", 60, N_IMAGES, 5, 500, 2, 500, nengo_dl_over_event=Bound(150, 50)),
+    Case("dense", 60, N_IMAGES, 5, 500, 2, 500, nengo_dl_over_event=Bound(150, 15)),
     Case("cnn", 4, N_IMAGES, 3, 60, 0, 32, keras=Bound(0.6, 2.0)),
     Case("cnn", 8, N_IMAGES, 3, 40, 0, 32, keras=Bound(1.0, 3.2)),
     Case("cnn", 15, 2500, 2, 20, 1, 32, nengo_dl_over_event=Bound(150, 5)),
