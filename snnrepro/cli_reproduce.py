@@ -50,7 +50,7 @@ def reproduce(
 ) -> None:
     """Measure the thesis's tables and print them beside the printed figures; all of them, or those of MODELS.
 
-    quick: one seed, convolutional networks trained and tested on fewer images, about 10 minutes on 2 cores. thesis:
+    quick: one seed, convolutional networks trained and tested on fewer images, about 7 minutes on 2 cores. thesis:
     everything in full, about 3 hours. A run that was stopped goes on where it stopped when it is started again.
     Exit status 1 if a judged figure is outside its tolerance.
 
