@@ -51,6 +51,20 @@ def nengo_dl(tf):
 
 
 @pytest.fixture(scope="session")
+def profile(request):
+    """The name of the profile that the benchmarks measure."""
+    return request.config.getoption("--profile")
+
+
+@pytest.fixture(scope="session")
+def data(request):
+    """MNIST, as the benchmarks are told to find it."""
+    from snnrepro.datasets import load_mnist
+
+    return load_mnist(request.config.getoption("--data"))
+
+
+@pytest.fixture(scope="session")
 def root():
     """The folder of the checkout."""
     return Path(__file__).parent

@@ -18,7 +18,7 @@ import pytest
 
 import snnrepro
 from benchmarks.contest import Contestant, contest, ratio
-from snnrepro.datasets import load_mnist, pixels
+from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.metrics import accuracy
 from snnrepro.network.graph import Network, Node
@@ -57,11 +57,6 @@ CASES = (
 )
 TRAINING = {"dense": (60_000, 3), "cnn": (20_000, 1)}
 """Images and epochs."""
-
-
-@pytest.fixture(scope="module")
-def data(request):
-    return load_mnist(request.config.getoption("--data"))
 
 
 def channels_first(x):

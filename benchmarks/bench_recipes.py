@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import snnrepro
-from snnrepro.datasets import load_mnist, pixels
+from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.metrics import ssim
 from snnrepro.thesis import models
@@ -51,16 +51,6 @@ class Loss:
     points: float
     error: float
     differ: float
-
-
-@pytest.fixture(scope="module")
-def profile(request):
-    return request.config.getoption("--profile")
-
-
-@pytest.fixture(scope="module")
-def data(request):
-    return load_mnist(request.config.getoption("--data"))
 
 
 @pytest.fixture(scope="module")

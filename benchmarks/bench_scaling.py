@@ -21,7 +21,7 @@ import snnrepro
 from benchmarks.contest import Contestant, contest, slope
 from benchmarks.machine import RowAdder
 from benchmarks.networks import trained
-from snnrepro.datasets import load_mnist, pixels
+from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.thesis import tables
 
@@ -45,11 +45,6 @@ peak = (kilobytes("VmHWM") - before) * 1024
 sizes = {"peak": peak, "outputs": sum(one.nbytes for one in outputs)}
 print(json.dumps({"operations": int(run.synaptic_operations.sum()), **sizes}))
 """
-
-
-@pytest.fixture(scope="module")
-def data(request):
-    return load_mnist(request.config.getoption("--data"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import snnrepro
 from benchmarks.contest import Contestant, contest, ratio
 from benchmarks.networks import BATCH, trained
-from snnrepro.datasets import load_mnist, pixels
+from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.readers.keras import to_onnx
 from snnrepro.thesis import tables
@@ -61,11 +61,6 @@ CASES = (
     Case("cnn", 60, 1000, 1, 4, 0, 0, thesis=Bound(0.3, 2.0)),
 )
 SLOW_ROUNDS = 2
-
-
-@pytest.fixture(scope="module")
-def data(request):
-    return load_mnist(request.config.getoption("--data"))
 
 
 def onnx_session(model):

@@ -10,22 +10,11 @@ from dataclasses import asdict
 
 import pytest
 
-from snnrepro.datasets import load_mnist
 from snnrepro.environment import environment
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import MODELS, PROFILES, cells
 from snnrepro.thesis.reproduce import collect, describe
 from snnrepro.thesis.road import Road
-
-
-@pytest.fixture(scope="module")
-def profile(request):
-    return request.config.getoption("--profile")
-
-
-@pytest.fixture(scope="module")
-def data(request):
-    return load_mnist(request.config.getoption("--data"))
 
 
 @pytest.fixture(scope="module")

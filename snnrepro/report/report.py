@@ -12,11 +12,11 @@ from snnrepro.files import read_array, written_whole
 from snnrepro.report.html import write_html
 from snnrepro.report.markdown import PLOTS, write_markdown
 from snnrepro.report.plots import plots as all_plots
+from snnrepro.report.results_json import FORMAT, VERSION
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
-VERSION = 2
 _NEEDED = {
     "profile": str,
     "started": str,
@@ -82,7 +82,7 @@ def read_results(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} does not exist; `snnrepro reproduce -o {path.parent}` writes it") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {one_line(error)}") from error
-    if not isinstance(document, dict) or document.get("format") != "snnrepro-results":
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path} is no snnrepro-results file")
     if document.get("version") != VERSION:
         raise DataError(f"{path} has version {document.get('version')!r}, this snnrepro reads version {VERSION}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -263,8 +263,7 @@ def _line(row: Row, measured: Sequence[Measured], grounds: Grounds) -> Line:
     values = tuple(_value(one, row) for one in sources)
     figure = None if not values else (median(values) if row.unit == "s" else mean(values))
     n_images = 0 if row.unit == "s" else min((one.n_images for one in sources), default=0)
-    grounds = Grounds(grounds.full_data, grounds.trained_in_full, n_images, grounds.gpu)
-    return Line(row, figure, values, n_images, tables.judge(row, figure, grounds))
+    return Line(row, figure, values, n_images, tables.judge(row, figure, replace(grounds, n_images=n_images)))
 
 
 def _gives(one: Measured, row: Row) -> bool:
