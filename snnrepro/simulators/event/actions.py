@@ -93,8 +93,8 @@ class Sums:
 
     def run(self, block: Block) -> FloatArray:
         """Return the value, ``(n_images, n_steps or 1, *shape)``."""
-        events, n_steps = block.events(self.source, self.linear)
-        return self.linear.sums(events, block.n, n_steps)
+        read, n_steps = block.read(self.source, self.linear)
+        return self.linear.sums(read, block.n, n_steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +112,9 @@ class FireOnEvents:
 
     def run(self, block: Block) -> Spikes:
         """Return the spikes."""
-        events, n_steps = block.events(self.source, self.linear)
+        read, n_steps = block.read(self.source, self.linear)
         potentials = block.potentials(self.neurons)
-        return Spikes(self.neurons, *self.linear.fire(events, block.n, n_steps, self.neurons, potentials))
+        return Spikes(self.neurons, *self.linear.fire(read, block.n, n_steps, self.neurons, potentials))
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,8 +105,7 @@ class Block:
             self._values[spiking.network.input_name] = x[:, np.newaxis]
         self.n = carried.n if x is None and carried is not None else len(self._values[spiking.network.input_name])
         self._sums: dict[str, FloatArray] = {}
-        self._events: dict[tuple[str, Layout], Events] = {}
-        self._lists: dict[str, Events] = {}
+        self._events: dict[tuple[str, Layout, int], Events] = {}
 
     def result(self) -> BlockResult:
         """Compute everything."""
@@ -155,40 +154,28 @@ class Block:
         if self._carried is not None:
             self._carried.states[name] = state
 
-    def events(self, name: str, linear: Linear) -> tuple[Events, int]:
-        """Return a value as the events that a linear layer reads, and of how many steps."""
+    def read(self, name: str, linear: Linear) -> tuple[Spikes | Events, int]:
+        """Return a value as a linear layer reads it, and of how many steps."""
         value = self._values[name]
         if linear.reads_spikes:
-            return self._spikes(name), self.n_steps
-        key = name, linear.source
+            return value, self.n_steps
+        key = name, linear.source, linear.geometry.width
         if key not in self._events:
             frames = self.numbers(name)
-            self._events[key] = events_of(frames.reshape(-1, *frames.shape[2:]), linear.source)
+            self._events[key] = events_of(frames.reshape(-1, *frames.shape[2:]), *key[1:])
         return self._events[key], self.n_steps if isinstance(value, Spikes) else value.shape[1]
-
-    def _spikes(self, name: str) -> Events:
-        """Return a population's spikes as events, in the order of its neurons."""
-        if name not in self._lists:
-            self._lists[name] = self._values[name].events()
-        return self._lists[name]
 
     def _count(self, name: str, fan: Fan) -> IntArray:
         """Return how many weights the numbers of a value that are not 0 meet, over all steps, ``(n_images,)``."""
         value = self._values[name]
-        if isinstance(value, Spikes):
-            counted = fan.count_spikes(value.counts)
-            if counted is not None:
-                return counted
-            return fan.count_events(self._spikes(name), value.neurons.layout, self.n, self.n_steps)
-        for (key, layout), events in self._events.items():
-            if key == name:
-                return fan.count_events(events, layout, self.n, value.shape[1])
-        return fan.count_numbers(value)
+        return fan.count_spikes(value) if isinstance(value, Spikes) else fan.count_numbers(value)
 
     def _direct(self, layer: Linear, source: str) -> FloatArray:
         """Return what a dense layer gives, without bias, for the sums of spikes, ``(n_images, n_kept, *shape)``."""
         sums, n_kept = self._summed(source), len(self._weights)
-        return layer.sums(events_of(sums.reshape(self.n * n_kept, -1), layer.source), self.n, n_kept)
+        return layer.sums(
+            events_of(sums.reshape(self.n * n_kept, -1), layer.source, layer.geometry.width), self.n, n_kept
+        )
 
     def _weighted(self, name: str) -> FloatArray:
         """Return the weighted sums of a value over the steps so far, ``(n_images, n_kept, *shape)``."""

@@ -11,7 +11,7 @@ from snnrepro.simulators.event import kernels
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, IntArray
     from snnrepro.simulators.event.layout import Layout
-    from snnrepro.simulators.event.neurons import Events
+    from snnrepro.simulators.event.neurons import Spikes
 
 
 class Fan:
@@ -27,33 +27,31 @@ class Fan:
         self._met = met
         lowest, highest = int(met.min()), int(met.max())
         self._every = lowest if lowest == highest else None
-        self._ordered: dict[Layout, tuple[IntArray, bool]] = {}
-
-    def count_spikes(self, counts: IntArray) -> IntArray | None:
-        """Return the operations of so many spikes, where all meet the same number of weights; otherwise None."""
-        return None if self._every is None else counts * self._every
+        self._by_place: dict[Layout, IntArray | None] = {}
 
     def count_numbers(self, values: AnyArray) -> IntArray:
         """Return the operations of values ``(n_images, n_steps, *shape)``, ``(n_images,)``."""
         active: IntArray = np.count_nonzero(values, axis=1).reshape(len(values), -1)
         return active @ self._met.reshape(-1)
 
-    def count_events(self, events: Events, layout: Layout, n: int, n_steps: int) -> IntArray:
-        """Return the operations of the events of `n` images in `n_steps` steps, ``(n,)``."""
-        if layout not in self._ordered:
-            self._ordered[layout] = self._in_order(layout)
-        fan, by_place = self._ordered[layout]
-        out = np.zeros(n, np.int64)
-        if by_place:
-            kernels.operations(events.starts, fan, n, n_steps, out)
-        else:
-            sizes = (n, n_steps, layout.n_rows, layout.width, layout.channels)
-            kernels.operations_of_each(events.index, events.starts, fan, sizes, out)
+    def count_spikes(self, spikes: Spikes) -> IntArray:
+        """Return the operations of the spikes of some images, ``(n_images,)``."""
+        if self._every is not None:
+            return spikes.counts * self._every
+        layout = spikes.neurons.layout
+        if layout not in self._by_place:
+            self._by_place[layout] = self._of_places(layout)
+        n, n_steps, _, words = spikes.masks.shape
+        fan = self._by_place[layout]
+        if fan is None:
+            n_spikes = spikes.sums(np.ones((1, n_steps), np.float32))[:, 0]
+            counted: IntArray = np.einsum("npc,pc->n", n_spikes, layout.inwards(self._met), dtype=np.float64)
+            return counted.astype(np.int64)
+        out = np.empty(n, np.int64)
+        kernels.operations(spikes.masks.reshape(-1), fan, n, n_steps, words, out)
         return out
 
-    def _in_order(self, layout: Layout) -> tuple[IntArray, bool]:
-        """Return the numbers in the order of a layout, one a place where its channels all have the same."""
-        channels = layout.inwards(self._met).astype(np.int64)
-        real = channels[:, : layout.shape[layout.axis]]
-        by_place = bool((real == real[:, :1]).all())
-        return (real[:, 0].copy() if by_place else channels.reshape(-1)), by_place
+    def _of_places(self, layout: Layout) -> IntArray | None:
+        """Return the number that all channels of a place have, for each place; None where they differ."""
+        channels = layout.inwards(self._met)[:, : layout.shape[layout.axis]].astype(np.int64)
+        return channels[:, 0].copy() if bool((channels == channels[:, :1]).all()) else None

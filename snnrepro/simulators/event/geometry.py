@@ -17,60 +17,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The segments of input rows that output places see; fields as the kernel `gather` reads them.
+    """The segments of input rows that output places see.
 
     Attributes
     ----------
     rows : numpy.ndarray
         int32, ``(output rows, segments)``: the input row, -1 where there is none.
+    bases : numpy.ndarray
+        int32, ``(segments,)``: the row of weights of the first number of the segment's input row.
     left, right : numpy.ndarray
-        int32, ``(segments, places of an output row)``: the input places of the row, none where they are equal.
+        int32, ``(places of an output row,)``: the input places seen of each row are ``left <= place < right``.
     shift : numpy.ndarray
-        int32, as `left`: what is added to the index of an event to get its row of weights.
+        int32, as `left`: what is added to all rows of weights.
+    width : int
+        Places of an input row.
     """
 
     rows: AnyArray
+    bases: AnyArray
     left: AnyArray
     right: AnyArray
     shift: AnyArray
+    width: int
 
     @cached_property
     def arguments(self) -> tuple[AnyArray, ...]:
-        """For the kernel: flat int32."""
-        fields = (self.rows, self.left, self.right, self.shift)
+        """For the kernels: flat int32."""
+        fields = (self.rows, self.bases, self.left, self.right, self.shift)
         return tuple(np.ascontiguousarray(field, dtype=np.int32).reshape(-1) for field in fields)
 
 
 def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> Geometry:
     """Return what the output places of a convolution see, one segment for each position of the kernel.
 
-    A convolution that is not dilated along its last axis takes a row of its kernel as one segment. Weight rows are
-    counted by kernel position in C order, then input channel.
+    A convolution that is not dilated along its last axis takes a row of its kernel as one segment; of others each
+    place is a row of its own. Weight rows are counted by kernel position in C order, then input channel.
     """
     seen = [
         _axis(layer, axis, size, after)
         for axis, (size, after) in enumerate(zip(source.places, target.places))  # (output, kernel) -> input or -1
     ]
+    whole_rows = isinstance(layer, Conv) and layer.dilations[-1] == 1
     rows = np.zeros((1, 1), np.int64)
-    for size, one in zip(source.places, seen[:-1]):
+    for size, one in zip(source.places, seen[:-1] if whole_rows else seen):
         joined = rows[:, np.newaxis, :, np.newaxis] * size + one[np.newaxis, :, np.newaxis, :]
         joined[(rows[:, np.newaxis, :, np.newaxis] < 0) | (one[np.newaxis, :, np.newaxis, :] < 0)] = -1
         rows = joined.reshape(rows.shape[0] * one.shape[0], -1)
-    last = seen[-1]
-    n_taps, channels = last.shape[1], source.channels
-    if isinstance(layer, Conv) and layer.dilations[-1] == 1:
-        first = np.arange(len(last)) * layer.strides[-1] - layer.pads[-1][0]
-        left = np.clip(first, 0, source.places[-1])[np.newaxis]
-        right = np.clip(first + n_taps, left, source.places[-1])
-        shift = -first[np.newaxis] * channels
-        bases = np.arange(rows.shape[1]) * n_taps * channels
-        tiles = (rows.shape[1], 1)
-        return Geometry(rows, np.tile(left, tiles), np.tile(right, tiles), np.tile(shift, tiles) + bases[:, np.newaxis])
-    left, right = np.maximum(last.T, 0), last.T + 1
-    bases = np.arange(rows.shape[1] * n_taps).reshape(-1, n_taps, 1) * channels
-    shift = (bases - left[np.newaxis] * channels).reshape(-1, len(last))
-    tiles = (rows.shape[1], 1)
-    return Geometry(np.repeat(rows, n_taps, axis=1), np.tile(left, tiles), np.tile(right, tiles), shift)
+    segments, channels = np.arange(rows.shape[1]), source.channels
+    if not whole_rows:
+        none = np.zeros(1, np.int64)
+        return Geometry(rows, segments * channels, none, none + 1, none, 1)
+    width, n_taps = source.places[-1], seen[-1].shape[1]
+    first = np.arange(target.places[-1]) * layer.strides[-1] - layer.pads[-1][0]
+    left = np.clip(first, 0, width)
+    right = np.clip(first + n_taps, left, width)
+    return Geometry(rows, segments * n_taps * channels, left, right, -first * channels, width)
 
 
 def _axis(layer: Conv | ConvTranspose, axis: int, size: int, after: int) -> Any:
@@ -97,13 +98,20 @@ def window_weights(layer: Conv | ConvTranspose, source: Layout, target: Layout) 
 
 def flat_geometry(source: Layout) -> Geometry:
     """Return what one output place sees that sees all: a segment for each input row."""
-    rows = np.arange(source.n_rows)
-    shift = rows * source.width * source.channels
-    column = shift[:, np.newaxis]
-    return Geometry(rows[np.newaxis], np.zeros_like(column), np.full_like(column, source.width), column)
+    rows, none = np.arange(source.n_rows), np.zeros(1, np.int64)
+    return Geometry(
+        rows[np.newaxis], rows * source.width * source.channels, none, none + source.width, none, source.width
+    )
 
 
 def place_geometry(source: Layout) -> Geometry:
     """Return what output places see that see the input place they stand at."""
-    left = np.arange(source.width)[np.newaxis]
-    return Geometry(np.arange(source.n_rows)[:, np.newaxis], left, left + 1, -left * source.channels)
+    places = np.arange(source.width)
+    return Geometry(
+        np.arange(source.n_rows)[:, np.newaxis],
+        np.zeros(1, np.int64),
+        places,
+        places + 1,
+        -places * source.channels,
+        source.width,
+    )

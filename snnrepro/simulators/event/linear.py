@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.network.layers import Conv, ConvTranspose, Dense
-from snnrepro.simulators.event import kernels
+from snnrepro.simulators.event.gather import gather_numbers, gather_spikes
 from snnrepro.simulators.event.geometry import (
     Geometry,
     flat_geometry,
@@ -19,6 +19,7 @@ from snnrepro.simulators.event.geometry import (
     window_weights,
 )
 from snnrepro.simulators.event.layout import Layout, layout_of
+from snnrepro.simulators.event.neurons import Spikes
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -54,7 +55,7 @@ class Linear:
     reads_spikes: bool
 
     def fire(
-        self, events: Events, n: int, n_steps: int, neurons: Neurons, potentials: FloatArray
+        self, read: Spikes | Events, n: int, n_steps: int, neurons: Neurons, potentials: FloatArray
     ) -> tuple[AnyArray, IntArray]:
         """Return the masks and counts of neurons that read this layer's output; their constant holds its bias.
 
@@ -64,15 +65,15 @@ class Linear:
         masks = np.empty((n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
         counts = np.empty(n, np.int64)
         words, none = masks.reshape(-1), np.empty(0, np.float32)
-        self._gather(events, n, n_steps, neurons.arguments, True, potentials.reshape(-1), words, counts, none)
+        self._gather(read, n, n_steps, neurons.arguments, True, potentials.reshape(-1), words, counts, none)
         return masks, counts
 
-    def sums(self, events: Events, n: int, n_steps: int) -> FloatArray:
+    def sums(self, read: Spikes | Events, n: int, n_steps: int) -> FloatArray:
         """Return the output, ``(n, n_steps, *shape)``."""
         layout = self.target
         out = np.empty((n, n_steps, layout.n_places, layout.channels), np.float32)
         masks, none = _NO_MASKS[layout.lanes], np.empty(0, np.float32)
-        self._gather(events, n, n_steps, self._constants, False, none, masks, np.empty(n, np.int64), out.reshape(-1))
+        self._gather(read, n, n_steps, self._constants, False, none, masks, np.empty(n, np.int64), out.reshape(-1))
         return layout.outwards(out)
 
     @cached_property
@@ -82,16 +83,15 @@ class Linear:
         none = np.zeros_like(bias)
         return np.float32(0), False, 0, none, none, none, bias
 
-    @cached_property
-    def _sizes(self) -> tuple[int, ...]:
-        source, target, geometry = self.source, self.target, self.geometry
-        n_out_rows, width = len(geometry.rows), geometry.left.shape[1]
-        return source.n_rows, source.width, source.channels, n_out_rows, width, target.channels
-
-    def _gather(self, events: Events, n: int, n_steps: int, constants: Any, *others: Any) -> None:
-        """Call the kernel; `others` are its arguments from `fires` on."""
-        sizes = (n, n_steps, *self._sizes)
-        kernels.gather(events.arguments, sizes, self.geometry.arguments, self.weights, constants, *others)
+    def _gather(self, read: Spikes | Events, n: int, n_steps: int, *others: Any) -> None:
+        """Call the kernel; `others` are its arguments from `neurons` on."""
+        source, geometry = self.source, self.geometry
+        read_sizes = (source.n_places, geometry.width, source.channels)
+        sizes = (n, n_steps, *read_sizes, len(geometry.rows), len(geometry.left), self.target.channels)
+        if isinstance(read, Spikes):
+            gather_spikes(read.words, sizes, geometry.arguments, self.weights, *others)
+        else:
+            gather_numbers(read.arguments, sizes, geometry.arguments, self.weights, *others)
 
 
 def is_linear(node: Node) -> bool:

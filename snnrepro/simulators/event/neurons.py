@@ -80,17 +80,16 @@ def neurons_of(population: Population, dt: float, layout: Layout, current: AnyAr
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """The numbers of a value that are not 0; fields as the kernel `gather` reads them."""
+    """The numbers of a value that are not 0; fields as the kernel `gather_numbers` reads them."""
 
     index: AnyArray
     value: FloatArray
-    graded: bool
     starts: AnyArray
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """For the kernel."""
-        return (self.index, self.value, self.graded, self.starts)
+        return (self.index, self.value, self.starts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +113,11 @@ class Spikes:
         """How many steps."""
         return int(self.masks.shape[1])
 
-    def events(self) -> Events:
-        """Return the spikes as lists."""
-        n_images, n_steps, n_places, words = self.masks.shape
-        layout = self.neurons.layout
-        index = np.empty(int(self.counts.sum()) + 32, np.int32)
-        starts = np.empty(n_images * n_steps * n_places + 1, np.int32)
-        n_rows = n_images * n_steps * layout.n_rows
-        kernels.events_of_masks(self.masks.reshape(-1), n_rows, layout.width, words, _PLACES, index, starts)
-        return Events(index, np.empty(0, np.float32), False, starts)
+    @property
+    def words(self) -> AnyArray:
+        """The masks, flat, in words of 32 bits at most: there are fewer kinds of loops to compile."""
+        words: AnyArray = self.masks.reshape(-1)
+        return words.view(np.uint32) if words.dtype.itemsize > 4 else words
 
     def sums(self, weights: FloatArray, before: FloatArray | None = None) -> FloatArray:
         """Return the spikes added up by weights ``(n_sums, n_steps)``: ``(n_images, n_sums, n_places, channels)``.
@@ -150,13 +145,13 @@ class Spikes:
         return self.neurons.layout.outwards(sums * self.neurons.amplitude)
 
 
-def events_of(values: FloatArray, layout: Layout) -> Events:
-    """Return the numbers that are not 0 of values ``(n_frames, *shape)``."""
+def events_of(values: FloatArray, layout: Layout, width: int) -> Events:
+    """Return the numbers that are not 0 of values ``(n_frames, *shape)``, in rows of `width` places."""
     last = np.moveaxis(values, 1 + layout.axis, -1)
     flat = np.ascontiguousarray(last).reshape(-1)
-    n_rows = len(values) * layout.n_rows
+    n_rows = len(values) * layout.n_places // width
     index, value = np.empty(flat.size + 33, np.int32), np.empty(flat.size + 33, np.float32)
-    starts = np.empty(n_rows * layout.width + 1, np.int32)
+    starts = np.empty(n_rows * width + 1, np.int32)
     channels = layout.shape[layout.axis]
-    kernels.events_of_values(flat, n_rows, layout.width, channels, layout.channels, _PLACES, index, value, starts)
-    return Events(index, value, True, starts)
+    kernels.events_of_values(flat, n_rows, width, channels, layout.channels, _PLACES, index, value, starts)
+    return Events(index, value, starts)

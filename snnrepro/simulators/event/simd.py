@@ -185,3 +185,54 @@ def copy_8_bytes(_: Any, source: Any, start: Any, target: Any, place: Any, shift
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp, types.int32), generate
+
+
+@intrinsic
+def put(_: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write ``array[index] = value``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        builder.store(arguments[2], builder.gep(data, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), generate
+
+
+@intrinsic
+def lowest_bit(_: Any, word: Any) -> Any:
+    """Return which is the lowest bit that is set of an unsigned integer that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return context.cast(builder, found, word, types.intp)
+
+    return types.intp(word), generate
+
+
+@intrinsic
+def patterns(_: Any, a: Any, b: Any, c: Any, d: Any, target: Any) -> Any:
+    """Write for each lane of four words ``a + 2 * b + 4 * c + 8 * d`` of its bits to `target`, uint8."""
+    bits, small = ir.VectorType(ir.IntType(1), a.bitwidth), ir.VectorType(_BYTE, a.bitwidth)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total = ir.Constant(small, [0] * small.count)
+        for step in range(4):
+            lanes = builder.zext(builder.bitcast(arguments[step], bits), small)
+            total = builder.or_(total, builder.shl(lanes, ir.Constant(small, [step] * small.count)))
+        first = ir.Constant(ir.IntType(64), 0)
+        builder.store(total, _place(context, builder, target, (arguments[4], first), small), align=1)
+        return context.get_dummy_value()
+
+    return types.void(a, a, a, a, target), generate
+
+
+@intrinsic
+def hidden(_: Any, number: Any) -> Any:
+    """Return an integer such that the compiler knows nothing of it: a loop that counts so is not unrolled."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = arguments[0].type
+        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", arguments, True)
+
+    return number(number), generate
