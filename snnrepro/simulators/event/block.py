@@ -168,7 +168,9 @@ class Block:
     def _count(self, name: str, fan: Fan) -> IntArray:
         """Return how many weights the numbers of a value that are not 0 meet, over all steps, ``(n_images,)``."""
         value = self._values[name]
-        return fan.count_spikes(value) if isinstance(value, Spikes) else fan.count_numbers(value)
+        if isinstance(value, Spikes):
+            return fan.count_spikes(value)
+        return fan.count_numbers(value, next((found for key, found in self._events.items() if key[0] == name), None))
 
     def _direct(self, layer: Linear, source: str) -> FloatArray:
         """Return what a dense layer gives, without bias, for the sums of spikes, ``(n_images, n_kept, *shape)``."""

@@ -140,16 +140,19 @@ def weighted_sums(masks: Any, weights: Any, sizes: Any, out: Any) -> None:
 
 
 @kernel
-def operations(masks: Any, fan: Any, n_images: Any, n_steps: Any, words: Any, out: Any) -> None:
-    """Write to `out` how many weights the spikes of each image meet, `fan` of them at each place of `words` words."""
-    n_places = fan.size
-    for image in range(n_images):
+def operations(masks: Any, n_steps: Any, words: Any, starts: Any, fan: Any, out: Any) -> None:
+    """Write to `out` how many weights the spikes of each image meet.
+
+    Those of the places from ``starts[k]`` to the next, of `words` words each, meet ``fan[k]``.
+    """
+    frame = starts[-1] * words
+    for image in range(out.size):
         total = 0
         for step in range(n_steps):
-            first = (image * n_steps + step) * n_places * words
-            for place in range(n_places):
+            first = (image * n_steps + step) * frame
+            for run in range(fan.size):
                 spikes = 0
-                for word in range(words):
-                    spikes += population_count(at(masks, first + place * words + word))
-                total += spikes * fan[place]
+                for word in range(first + starts[run] * words, first + starts[run + 1] * words):
+                    spikes += population_count(at(masks, word))
+                total += spikes * fan[run]
         out[image] = total

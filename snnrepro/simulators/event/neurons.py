@@ -91,6 +91,11 @@ class Events:
         """For the kernel."""
         return (self.index, self.value, self.starts)
 
+    def counts(self, n: int) -> IntArray:
+        """Return how many there are in each of `n` images, int64."""
+        bounds = self.starts[:: (len(self.starts) - 1) // n] if n else self.starts[:1]
+        return np.diff(bounds).astype(np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
