@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from snnrepro.network.forward import compute
-from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from snnrepro.simulators.event.block import Block
     from snnrepro.simulators.event.linear import Linear
     from snnrepro.simulators.event.neurons import Neurons
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.neurons import Population
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +136,16 @@ class FireOnNumbers:
         sizes = (block.n, n_steps, layout.n_places, layout.channels)
         moving = z.shape[1] == n_steps > 1
         potentials = block.potentials(self.neurons).reshape(-1)
-        kernels.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, potentials, masks.reshape(-1), counts)
+        self.neurons.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, potentials, masks.reshape(-1), counts)
         return Spikes(self.neurons, masks, counts)
 
 
 @dataclass(frozen=True, eq=False)
 class FirePlainly:
-    """Neurons that have no compiled loop, or whose spikes go through a synapse: as the plain simulator does it."""
+    """Neurons that have no compiled loop: as the plain simulator does it."""
 
-    spiking: SpikingNetwork
+    population: Population
+    dt: float
     name: str
     source: str
 
@@ -158,20 +157,46 @@ class FirePlainly:
     def run(self, block: Block) -> FloatArray:
         """Return the output in every step, ``(n_images, n_steps, *shape)``, and leave the counts with the block."""
         z = block.numbers(self.source)
-        population, dt = self.spiking.populations[self.name], self.spiking.dt
-        state = block.state(self.name) or population_state(population, dt, (block.n, *z.shape[2:]))
+        state = block.state(self.name) or population_state(self.population, self.dt, (block.n, *z.shape[2:]))
         output = np.empty((block.n, block.n_steps, *z.shape[2:]), np.float32)
         for step in range(block.n_steps):
             output[:, step] = state.step(z[:, step if z.shape[1] > 1 else 0])
         block.leave(self.name, state)
-        spikes = np.rint(output / population.amplitude).reshape(block.n, -1)
+        spikes = np.rint(output / self.population.amplitude).reshape(block.n, -1)
         block.counts[self.name] = spikes.sum(axis=1, dtype=np.float64).astype(np.int64)
-        if self.spiking.synapse is None:
-            return output
-        # Nengo's lowpass has a step of delay: what it gives in a step depends on earlier steps alone.
-        decay = np.float32(math.exp(-dt / self.spiking.synapse))
+        return output
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """Neurons whose spikes go through a synapse: Nengo's lowpass, which has a step of delay.
+
+    Attributes
+    ----------
+    fire : FireOnNumbers or FirePlainly
+        The neurons.
+    decay : float
+        What is left of the output after a step.
+    """
+
+    name: str
+    fire: FireOnNumbers | FirePlainly
+    decay: float
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The values it needs."""
+        return self.fire.reads
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the filtered output in every step, ``(n_images, n_steps, *shape)``, and leave the counts."""
+        output = self.fire.run(block)
+        if isinstance(output, Spikes):
+            block.counts[self.name] = output.counts
+            output = output.numbers()
+        decay = np.float32(self.decay)
         given = np.zeros_like(output)
-        for step in range(1, block.n_steps):
+        for step in range(1, block.n_steps):  # what it gives in a step depends on earlier steps alone
             given[:, step] = decay * given[:, step - 1] + (1 - decay) * output[:, step - 1]
         return given
 

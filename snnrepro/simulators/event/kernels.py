@@ -19,6 +19,7 @@ from snnrepro.simulators.event.simd import (
     differs,
     fill,
     load,
+    lowest_bit,
     minus,
     plus,
     population_count,
@@ -37,7 +38,9 @@ def fire(z: Any, moving: Any, sizes: Any, neurons: Any, potentials: Any, masks: 
     z : float32, one for each neuron in each image, and in each step where `moving`.
     moving : whether the currents change.
     sizes : images, steps, places, padded channels.
-    neurons : see `Neurons.arguments`.
+    neurons : factor of the potential a step, whether it is reset to zero, how far the constants of one place lie from
+        those of the next (0: all places have the same), then the constants, flat float32: initial potential,
+        threshold, what a spike subtracts, constant current.
     potentials : float32, image, place, channel: where the neurons begin, and result: where they end; or empty.
     masks : words, result: image, step, place, channels.
     counts : int64, result: spikes of each image.
@@ -74,6 +77,84 @@ def fire(z: Any, moving: Any, sizes: Any, neurons: Any, potentials: Any, masks: 
                     fired += population_count(spikes)
                 if potentials.size:
                     store(potentials, image * layer + place * channels + channel, v)
+        counts[image] = fired
+
+
+@kernel
+def fire_lif(z: Any, moving: Any, sizes: Any, neurons: Any, potentials: Any, masks: Any, counts: Any) -> None:
+    """Run leaky integrate-and-fire neurons on given inputs; parameters as `fire`, but for the following.
+
+    Parameters
+    ----------
+    neurons : gain; step, membrane time constant and refractory period, s; lowest potential; how far the constants of
+        one place lie from those of the next (0: the same); initial potential and constant current, flat float32.
+    potentials : float32, image, potentials and then what is left of the refractory periods, s; or empty.
+
+    Notes
+    -----
+    The equation of `LIF`, as the plain simulator has it. Most neurons spend a step outside their refractory period or
+    inside it; those that leave it, and those that fire, are looked at one by one.
+    """
+    n_images, n_steps, n_places, channels = sizes
+    gain, dt, tau_rc, tau_ref, lowest, per_place, initial, constant = neurons
+    lanes = masks.itemsize * 8
+    blocks = channels // lanes
+    nothing, one = fill(np.float32(0), masks), fill(np.float32(1), masks)
+    times, length, floor = fill(gain, masks), fill(dt, masks), fill(lowest, masks)
+    decay = fill(np.float32(np.expm1(np.float64(-dt / tau_rc))), masks)
+    every = np.uint64(reaches(nothing, nothing))
+    levels, currents, waits = np.empty(64, np.float32), np.empty(64, np.float32), np.empty(64, np.float32)
+    layer = n_places * channels
+    for image in range(n_images):
+        fired = 0
+        for place in range(n_places):
+            for channel in range(0, channels, lanes):
+                neuron = place * channels + channel
+                v, wait = load(initial, place * per_place + channel, masks), nothing
+                if potentials.size:
+                    v = load(potentials, 2 * image * layer + neuron, masks)
+                    wait = load(potentials, (2 * image + 1) * layer + neuron, masks)
+                base = load(constant, place * per_place + channel, masks)
+                first = image * (n_steps if moving else 1) * layer + neuron
+                word = (image * n_steps * n_places + place) * blocks + channel // lanes
+                for step in range(n_steps):
+                    given = load(z, first + (step * layer if moving else 0), masks)
+                    current = plus(times_plus(given, times, nothing), base)
+                    wait = minus(wait, length)
+                    active = reaches(nothing, wait)
+                    change = times_plus(minus(current, v), decay, nothing)
+                    v = choose(active, minus(v, change), v)
+                    leaving = every ^ (np.uint64(active) | np.uint64(reaches(wait, length)))
+                    if leaving != 0:
+                        store(levels, 0, v)
+                        store(currents, 0, current)
+                        store(waits, 0, wait)
+                        while leaving != 0:
+                            lane = lowest_bit(leaving)
+                            leaving &= leaving - np.uint64(1)
+                            left = np.float64(-(dt - waits[lane]) / tau_rc)
+                            levels[lane] -= (currents[lane] - levels[lane]) * np.float32(np.expm1(left))
+                        v = load(levels, 0, masks)
+                    spikes = every ^ np.uint64(reaches(one, v))
+                    masks[word + step * n_places * blocks] = spikes
+                    v = choose(reaches(v, floor), v, floor)
+                    if spikes == 0:
+                        continue
+                    fired += population_count(spikes)
+                    store(levels, 0, v)
+                    store(currents, 0, current)
+                    store(waits, 0, wait)
+                    while spikes != 0:
+                        lane = lowest_bit(spikes)
+                        spikes &= spikes - np.uint64(1)
+                        over = (levels[lane] - np.float32(1)) / (currents[lane] - np.float32(1))
+                        crossing = dt + tau_rc * np.float32(np.log1p(np.float64(-over)))  # s since the step began
+                        levels[lane] = np.float32(0)
+                        waits[lane] = tau_ref + crossing
+                    v, wait = load(levels, 0, masks), load(waits, 0, masks)
+                if potentials.size:
+                    store(potentials, 2 * image * layer + neuron, v)
+                    store(potentials, (2 * image + 1) * layer + neuron, wait)
         counts[image] = fired
 
 

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
 
-_COSTS = {16: 1.5, 32: 1.0, 64: .95}
+_COSTS = {16: 1.5, 32: 1.0, 64: 0.95}
 """Time a lane by the lanes of a vector: narrow ones have too few sums under way, wide ones too much weight in cache."""
 _COSTS_OF_ONE_PLACE = {16: 1.5, 32: 1.2, 64: 1.0}
 """The same where each weight is used once a step anyway."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.simulators.event import kernels
-from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.neurons import LIF
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -23,59 +23,93 @@ _PLACES = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in r
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """Integrate-and-fire neurons in a layout.
+    """A population's neurons in a layout.
 
     Attributes
     ----------
+    fire : callable
+        The compiled loop that runs them on given currents: `kernels.fire` or `kernels.fire_lif`.
     arguments : tuple
-        For the kernels: factor of the potential a step, whether it is reset to zero, how far the constants of one
-        place lie from those of the next (0: all places have the same), then the constants, flat float32: initial
-        potential, threshold, what a spike subtracts, constant current.
+        The loop's `neurons`; also those of the kernels of `gather` where the loop is `kernels.fire`.
     amplitude : numpy.ndarray
         Output of a spike, ``(n_places or 1, channels)``.
+    initial : numpy.ndarray
+        The state of an image's neurons before the first step, flat float32.
     """
 
     layout: Layout
+    fire: Any
     arguments: tuple[Any, ...]
     amplitude: FloatArray
+    initial: FloatArray
 
     def potentials(self, n: int) -> FloatArray:
-        """Return the potentials of `n` images before the first step, ``(n, neurons)``, as the kernels change them."""
-        initial = self.arguments[3]
-        return np.tile(initial, (n, self.layout.size // initial.size))
+        """Return the states of `n` images before the first step, ``(n, numbers)``, as the kernels change them."""
+        return np.tile(self.initial, (n, 1))
 
     @property
     def is_uniform(self) -> bool:
         """Whether a channel's spikes have the same amplitude everywhere."""
         return len(self.amplitude) == 1
 
+    @property
+    def can_be_fused(self) -> bool:
+        """Whether they can run in the loop that adds up their currents."""
+        return self.fire is kernels.fire
+
 
 def is_compiled(population: Population) -> bool:
-    """Whether the compiled loops know a population's neurons: integrate-and-fire ones with a spike a step at most."""
-    return isinstance(population.neuron, IF) and population.neuron.max_spikes == 1
+    """Whether there is a compiled loop for a population's neurons: with a spike a step at most."""
+    return isinstance(population.neuron, LIF) or population.neuron.max_spikes == 1
 
 
 def neurons_of(population: Population, dt: float, layout: Layout, current: AnyArray) -> Neurons:
-    """Return a population's neurons in `layout`, with a constant current (a layer's bias, broadcast to its shape)."""
+    """Return a population's neurons in `layout`.
+
+    `current` is a constant input besides their own bias, as a layer's: broadcast to its shape, for `IF` neurons only.
+    """
     neuron = population.neuron
-    if not isinstance(neuron, IF):
-        raise TypeError(f"no compiled loop for {neuron}")
-    wide = [
-        layout.inwards(np.broadcast_to(values, layout.shape), padding)
-        for values, padding in (
+    amplitude = layout.inwards(np.broadcast_to(population.amplitude, layout.shape))
+    if np.array_equal(amplitude, np.broadcast_to(amplitude[:1], amplitude.shape)):
+        amplitude = amplitude[:1]
+    if isinstance(neuron, LIF):
+        per_place, (initial, bias) = _constants(layout, ((population.initial_potential, 0.0), (population.bias, 0.0)))
+        times = (np.float32(dt), np.float32(neuron.tau_rc), np.float32(neuron.tau_ref))
+        arguments: tuple[Any, ...] = (
+            np.float32(neuron.gain),
+            *times,
+            np.float32(neuron.min_voltage),
+            per_place,
+            initial,
+            bias,
+        )
+        potentials = np.tile(initial, layout.size // initial.size)
+        state = np.concatenate(
+            [potentials, np.zeros_like(potentials)]
+        )  # behind them what is left of refractory periods
+        return Neurons(layout, kernels.fire_lif, arguments, amplitude, state)
+    per_place, constants = _constants(
+        layout,
+        (
             (population.initial_potential, 0.0),
             (population.threshold, np.inf),  # the padding never fires
             (population.subtracted, 0.0),
             (population.bias + current, 0.0),
-        )
-    ]
+        ),
+    )
+    arguments = (np.float32(neuron.retention(dt)), neuron.reset == "zero", per_place, *constants)
+    return Neurons(layout, kernels.fire, arguments, amplitude, np.tile(constants[0], layout.size // constants[0].size))
+
+
+def _constants(layout: Layout, padded: tuple[tuple[AnyArray, float], ...]) -> tuple[int, list[FloatArray]]:
+    """Return constants flat in a layout, and how far those of one place lie from those of the next: 0 if all the same.
+
+    `padded` are their values, and that of the padding.
+    """
+    wide = [layout.inwards(np.broadcast_to(values, layout.shape), padding) for values, padding in padded]
     same = all(np.array_equal(values, np.broadcast_to(values[:1], values.shape)) for values in wide)
-    constants = [np.ascontiguousarray(values[:1] if same else values).reshape(-1) for values in wide]
-    amplitude = layout.inwards(np.broadcast_to(population.amplitude, layout.shape))
-    if np.array_equal(amplitude, np.broadcast_to(amplitude[:1], amplitude.shape)):
-        amplitude = amplitude[:1]
-    to_zero, per_place = neuron.reset == "zero", 0 if same else layout.channels
-    return Neurons(layout, (np.float32(neuron.retention(dt)), to_zero, per_place, *constants), amplitude)
+    flat = [np.ascontiguousarray(values[:1] if same else values).reshape(-1) for values in wide]
+    return 0 if same else layout.channels, flat
 
 
 @dataclass(frozen=True, eq=False)

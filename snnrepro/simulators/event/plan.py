@@ -10,7 +10,15 @@ import numpy as np
 
 from snnrepro.network.forward import compute
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, ReLU
-from snnrepro.simulators.event.actions import Compute, FireOnEvents, FireOnNumbers, FirePlainly, Maximum, Sums
+from snnrepro.simulators.event.actions import (
+    Compute,
+    Filtered,
+    FireOnEvents,
+    FireOnNumbers,
+    FirePlainly,
+    Maximum,
+    Sums,
+)
 from snnrepro.simulators.event.fans import Fan
 from snnrepro.simulators.event.layout import layout_of
 from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
@@ -225,21 +233,28 @@ class _Builder:
         return found
 
     def _fire(self, node: Node) -> Action:
-        source = node.inputs[0]
-        population = self._spiking.populations[node.name]
-        if node.name not in self._compiled:
-            return FirePlainly(self._spiking, node.name, source)
-        before = self._by_name.get(source)
-        layout = layout_of(self._shapes[node.name], self._axis(node, before))
+        synapse, dt = self._spiking.synapse, self._spiking.dt
+        if synapse is not None:
+            return Filtered(node.name, self._fire_on_numbers(node), math.exp(-dt / synapse))
+        before = self._by_name.get(node.inputs[0])
         moving = before is not None and any(isinstance(one.layer, ReLU) for one in self._before(before))
-        if before is None or not is_linear(before) or not moving or layout.shape != self._shapes[node.name]:
-            self._neurons[node.name] = neurons = neurons_of(
-                population, self._spiking.dt, layout, np.zeros((), np.float32)
-            )
-            return FireOnNumbers(source, neurons)
-        layer, read = self._linear(before)
-        self._neurons[node.name] = neurons = neurons_of(population, self._spiking.dt, layer.target, layer.bias)
-        return FireOnEvents(layer, read, neurons)
+        if before is not None and is_linear(before) and moving and node.name in self._compiled:
+            layer, read = self._linear(before)
+            neurons = neurons_of(self._spiking.populations[node.name], dt, layer.target, layer.bias)
+            if neurons.can_be_fused and layer.target.shape == self._shapes[node.name]:
+                self._neurons[node.name] = neurons
+                return FireOnEvents(layer, read, neurons)
+        return self._fire_on_numbers(node)
+
+    def _fire_on_numbers(self, node: Node) -> FireOnNumbers | FirePlainly:
+        """Return the action of neurons on currents that other actions compute."""
+        source, dt = node.inputs[0], self._spiking.dt
+        population = self._spiking.populations[node.name]
+        if not is_compiled(population):
+            return FirePlainly(population, dt, node.name, source)
+        layout = layout_of(self._shapes[node.name], self._axis(node, self._by_name.get(source)))
+        self._neurons[node.name] = neurons = neurons_of(population, dt, layout, np.zeros((), np.float32))
+        return FireOnNumbers(source, neurons)
 
     def _axis(self, node: Node, before: Node | None) -> int:
         """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""
