@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from snnrepro.network.forward import compute
+from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
     from snnrepro.simulators.event.block import Block
+    from snnrepro.simulators.event.layout import Layout
     from snnrepro.simulators.event.linear import Linear
     from snnrepro.simulators.event.neurons import Neurons
     from snnrepro.spiking.neurons import Population
@@ -64,6 +66,37 @@ class Maximum:
             largest = now
         block.leave(self.node.name, Gained(total, largest))
         return np.stack(gains, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class MaximumOfPlaces(Maximum):
+    """The same in a compiled loop: a maximum over places, of each channel.
+
+    Attributes
+    ----------
+    source, target : Layout
+        Of what it reads and what it gives.
+    windows : numpy.ndarray
+        See `geometry.pool_windows`.
+    """
+
+    source: Layout
+    target: Layout
+    windows: AnyArray
+
+    def run(self, block: Block) -> FloatArray:
+        """Return the gains, ``(n_images, n_steps, *shape)``."""
+        source, target = self.source, self.target
+        x = source.inwards(block.numbers(self.reads[0]))
+        n, n_steps = x.shape[:2]
+        empty = Gained(np.zeros((n, source.size), np.float32), np.zeros((n, target.size), np.float32))
+        total, largest = state = block.state(self.node.name) or empty
+        out = np.empty((n, n_steps, target.n_places, target.channels), np.float32)
+        sizes = (n, n_steps, source.n_places, source.channels)
+        growth, flat = np.float32(self.growth), out.reshape(-1)
+        kernels.gains(x.reshape(-1), self.windows, sizes, growth, total.reshape(-1), largest.reshape(-1), flat)
+        block.leave(self.node.name, state)
+        return target.outwards(out)
 
 
 class Gained(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnrepro.network.layers import Conv, ConvTranspose
+from snnrepro.network.layers import Conv, ConvTranspose, MaxPool, Reduce
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -53,16 +53,9 @@ def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout)
     A convolution that is not dilated along its last axis takes a row of its kernel as one segment; of others each
     place is a row of its own. Weight rows are counted by kernel position in C order, then input channel.
     """
-    seen = [
-        _axis(layer, axis, size, after)
-        for axis, (size, after) in enumerate(zip(source.places, target.places))  # (output, kernel) -> input or -1
-    ]
+    seen = _axes(layer, layer.weights.shape[2:], source, target)
     whole_rows = isinstance(layer, Conv) and layer.dilations[-1] == 1
-    rows = np.zeros((1, 1), np.int64)
-    for size, one in zip(source.places, seen[:-1] if whole_rows else seen):
-        joined = rows[:, np.newaxis, :, np.newaxis] * size + one[np.newaxis, :, np.newaxis, :]
-        joined[(rows[:, np.newaxis, :, np.newaxis] < 0) | (one[np.newaxis, :, np.newaxis, :] < 0)] = -1
-        rows = joined.reshape(rows.shape[0] * one.shape[0], -1)
+    rows = _joined(seen[:-1] if whole_rows else seen, source.places)
     segments, channels = np.arange(rows.shape[1]), source.channels
     if not whole_rows:
         none = np.zeros(1, np.int64)
@@ -74,17 +67,44 @@ def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout)
     return Geometry(rows, segments * n_taps * channels, left, right, -first * channels, width)
 
 
-def _axis(layer: Conv | ConvTranspose, axis: int, size: int, after: int) -> Any:
-    """Return for each output and kernel position of an axis the input position, -1 outside."""
-    output, kernel = np.arange(after)[:, np.newaxis], np.arange(layer.weights.shape[2 + axis])[np.newaxis]
-    stride, dilation, before = layer.strides[axis], layer.dilations[axis], layer.pads[axis][0]
-    if isinstance(layer, Conv):
-        place = output * stride - before + kernel * dilation
-        there = place >= 0
-    else:
-        place, rest = np.divmod(output + before - kernel * dilation, stride)
+def pool_windows(layer: MaxPool | Reduce, source: Layout, target: Layout) -> AnyArray:
+    """Return the input places of which each output place is the maximum, int32 ``(output places, largest number)``.
+
+    Missing ones are -1. A `Reduce` has one output place, which sees all.
+    """
+    if isinstance(layer, Reduce):
+        return np.arange(source.n_places, dtype=np.int32)[np.newaxis]
+    return _joined(_axes(layer, layer.kernel, source, target), source.places).astype(np.int32)
+
+
+def _axes(layer: Any, kernel: tuple[int, ...], source: Layout, target: Layout) -> list[AnyArray]:
+    """Return for each axis of places and each output and kernel position the input position, -1 outside."""
+    sizes = zip(kernel, layer.strides, layer.dilations, layer.pads, source.places, target.places)
+    return [_axis(isinstance(layer, ConvTranspose), *one) for one in sizes]
+
+
+def _axis(
+    transposed: bool, n_taps: int, stride: int, dilation: int, pads: tuple[int, int], size: int, after: int
+) -> AnyArray:
+    output, tap = np.arange(after)[:, np.newaxis], np.arange(n_taps)[np.newaxis]
+    if transposed:
+        place, rest = np.divmod(output + pads[0] - tap * dilation, stride)
         there = (place >= 0) & (rest == 0)
-    return np.where(there & (place < size), place, -1)
+    else:
+        place = output * stride - pads[0] + tap * dilation
+        there = place >= 0
+    found: AnyArray = np.where(there & (place < size), place, -1)
+    return found
+
+
+def _joined(seen: list[AnyArray], sizes: tuple[int, ...]) -> AnyArray:
+    """Return the same, ``(outputs, kernel positions)``, of several axes as one in C order."""
+    rows: AnyArray = np.zeros((1, 1), np.int64)
+    for size, one in zip(sizes, seen):
+        outer, inner = rows[:, np.newaxis, :, np.newaxis], one[np.newaxis, :, np.newaxis, :]
+        joined = np.where((outer < 0) | (inner < 0), -1, outer * size + inner)
+        rows = joined.reshape(rows.shape[0] * one.shape[0], -1)
+    return rows
 
 
 def window_weights(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> FloatArray:

@@ -237,3 +237,39 @@ def operations(masks: Any, n_steps: Any, words: Any, starts: Any, fan: Any, out:
                     spikes += population_count(at(masks, word))
                 total += spikes * fan[run]
         out[image] = total
+
+
+@kernel
+def gains(x: Any, windows: Any, sizes: Any, growth: Any, totals: Any, largest: Any, out: Any) -> None:
+    """Write to `out` what the maxima of sums gain in each step: float32, image, step, output place, channel.
+
+    Parameters
+    ----------
+    x : float32, image, step, place, channel: what is added to the sums.
+    windows : int32, ``(output places, n)``: the places of which the maximum is taken; -1 for none.
+    sizes : images, steps, places, channels.
+    growth : factor of sums and maxima a step, float32.
+    totals, largest : float32, image, place, channel: the sums and maxima so far; changed.
+    """
+    n_images, n_steps, n_places, channels = sizes
+    n_outputs, n_taps = windows.shape
+    maxima = np.empty(channels, np.float32)
+    for image in range(n_images):
+        total = totals[image * n_places * channels : (image + 1) * n_places * channels]
+        for step in range(n_steps):
+            first = (image * n_steps + step) * n_places * channels
+            for number in range(n_places * channels):
+                total[number] = growth * total[number] + x[first + number]
+            for output in range(n_outputs):
+                maxima[:] = -np.inf
+                for tap in range(n_taps):
+                    place = windows[output, tap]
+                    if place >= 0:
+                        for channel in range(channels):
+                            value = total[place * channels + channel]
+                            maxima[channel] = value if value > maxima[channel] else maxima[channel]
+                before = (image * n_outputs + output) * channels
+                result = ((image * n_steps + step) * n_outputs + output) * channels
+                for channel in range(channels):
+                    out[result + channel] = maxima[channel] - growth * largest[before + channel]
+                    largest[before + channel] = maxima[channel]

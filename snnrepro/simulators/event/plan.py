@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping
 import numpy as np
 
 from snnrepro.network.forward import compute
-from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, ReLU
+from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, Reduce, ReLU
 from snnrepro.simulators.event.actions import (
     Compute,
     Filtered,
@@ -17,10 +17,12 @@ from snnrepro.simulators.event.actions import (
     FireOnNumbers,
     FirePlainly,
     Maximum,
+    MaximumOfPlaces,
     Sums,
 )
 from snnrepro.simulators.event.fans import Fan
-from snnrepro.simulators.event.layout import layout_of
+from snnrepro.simulators.event.geometry import pool_windows
+from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
 from snnrepro.simulators.event.neurons import Neurons, is_compiled, neurons_of
 from snnrepro.simulators.event.views import view
@@ -219,8 +221,16 @@ class _Builder:
             return self._fire(node)
         if is_maximum(node):
             moving = any(isinstance(before.layer, ReLU) for before in self._before(node))
-            return Maximum(node, self._spiking.growth) if moving else Compute(node)
+            return self._maximum(node) if moving else Compute(node)
         return Sums(*self._linear(node)) if is_linear(node) else Compute(node)
+
+    def _maximum(self, node: Node) -> Maximum:
+        shape, after, growth = self._shapes[node.inputs[0]], self._shapes[node.name], self._spiking.growth
+        layer: Any = node.layer
+        if isinstance(layer, Reduce) and {axis % len(shape) for axis in layer.axes} != set(range(1, len(shape))):
+            return Maximum(node, growth)
+        source, target = Layout(shape, 0, padded=False), Layout(after, 0, padded=False)
+        return MaximumOfPlaces(node, growth, source, target, pool_windows(layer, source, target))
 
     def _before(self, node: Node) -> list[Node]:
         """Return all nodes that a node depends on."""
