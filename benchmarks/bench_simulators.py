@@ -46,10 +46,11 @@ class Case:
     keras: Bound | None = None
     nengo_dl_over_event: Bound | None = None
     thesis: Bound | None = None
+    recipe: str = "balanced"
 
     @property
     def name(self):
-        return f"{self.model}-{self.n_steps}"
+        return f"{self.model}-{self.n_steps}" + ("" if self.recipe == "balanced" else f"-{self.recipe}")
 
 
 CASES = (
@@ -59,6 +60,9 @@ CASES = (
     Case("cnn", 8, N_IMAGES, 3, 40, 0, 32, keras=Bound(1.0, 3.2)),
     Case("cnn", 15, 2500, 2, 20, 1, 32, nengo_dl_over_event=Bound(150, 5)),
     Case("cnn", 60, 1000, 1, 4, 0, 0, thesis=Bound(0.3, 2.0)),
+    # LIF neurons without a synapse.
+    Case("dense", 60, N_IMAGES, 3, 200, 0, 500, nengo_dl_over_event=Bound(20, 4), recipe="thesis"),
+    Case("cnn", 15, 1000, 2, 20, 0, 32, nengo_dl_over_event=Bound(10, 2), recipe="thesis"),
 )
 SLOW_ROUNDS = 2
 
@@ -104,7 +108,7 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
         case = Case(**{**case.__dict__, "n_images": N_IMAGES})
     model, network = trained(case.model, data)
     x = np.resize(pixels(data.x_test), (N_IMAGES, 28, 28, 1))
-    spiking = snnrepro.convert(network, "balanced", pixels(data.x_train[:300]), case.n_steps)
+    spiking = snnrepro.convert(network, case.recipe, pixels(data.x_train[:300]), case.n_steps)
     runs, seconds = [], {}
     with contextlib.ExitStack() as stack:
         entered = contestants(case, model, spiking, x, stack, runs)
@@ -121,7 +125,7 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
     if case.nengo_dl_over_event is not None:  # what counts is its faster way
         fastest = next(name for name in found if name.startswith("nengo-dl"))
         found[fastest] = (found[fastest][0], case.nengo_dl_over_event)
-    if case.n_steps in printed:
+    if case.n_steps in printed and case.recipe == "balanced":
         found["event / the thesis's"] = (float(np.median(event)) / printed[case.n_steps], case.thesis)
     operations = float(runs[-1].synaptic_operations.mean()) * N_IMAGES
     benchmark.extra_info.update(
@@ -133,7 +137,9 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
         synaptic_operations=operations,
         giga_operations_per_second=operations / float(np.median(event)) / 1e9,
     )
-    print(f"\n{case.model}, {case.n_steps} steps, seconds for {N_IMAGES} images (medians; from how many images):")
+    print(
+        f"\n{case.model}, {case.n_steps} steps, {case.recipe}, seconds for {N_IMAGES} images (medians; from how many images):"
+    )
     for name, times in seconds.items():
         print(f"  {name:24}{np.median(times):12.3f}  ({entered[name].n_images}, {len(times)} rounds)")
     for name, (value, bound) in found.items():

@@ -1,7 +1,7 @@
 """Convolutions of very many images at once, through onnxruntime: several times as fast as `snnrepro.network.forward`.
 
 `forward` is NumPy alone, so that it can be compared with onnxruntime; this is for calibration, which convolves every
-time step of hundreds of images.
+time step of hundreds of images, and for what the event simulator does not compute on events.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 _OPSET, _IR_VERSION = 12, 7  # what every onnxruntime of the matrix runs
 
 
-def convolve(layer: Any, x: FloatArray) -> FloatArray:
-    """Return what `compute` gives for a layer and one input, up to rounding.
+def convolve(layer: Any, *x: FloatArray) -> FloatArray:
+    """Return what `compute` gives for a layer and its inputs, up to rounding.
 
     Parameters
     ----------
     layer : Layer
         Of any kind; only convolutions without negative pads take the other way.
-    x : numpy.ndarray
+    *x : numpy.ndarray
         float32, ``(n_images, ...)``.
     """
-    if not isinstance(layer, (Conv, ConvTranspose)) or min(min(pair) for pair in layer.pads) < 0 or not len(x):
-        return compute(layer, x)
-    result: FloatArray = _session(layer).run(None, {"x": np.ascontiguousarray(x, np.float32)})[0]
+    if not isinstance(layer, (Conv, ConvTranspose)) or min(min(pair) for pair in layer.pads) < 0 or not len(x[0]):
+        return compute(layer, *x)
+    result: FloatArray = _session(layer).run(None, {"x": np.ascontiguousarray(x[0], np.float32)})[0]
     return result
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from snnrepro.network.convolve import convolve
-from snnrepro.network.forward import activations, compute
+from snnrepro.network.forward import activations
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.prepare import Prepared, is_maximum, tail_nodes
@@ -161,7 +161,7 @@ class Unrolled:
 def _over_steps(node: Node, read: list[FloatArray]) -> FloatArray:
     n_steps, n_images = read[0].shape[:2]
     given = [np.ascontiguousarray(one).reshape(-1, *one.shape[2:]) for one in read]
-    value = convolve(node.layer, *given) if len(given) == 1 else compute(node.layer, *given)
+    value = convolve(node.layer, *given)
     return value.reshape(n_steps, n_images, *value.shape[1:])
 
 

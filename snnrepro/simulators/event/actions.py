@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from snnrepro.network.convolve import convolve
 from snnrepro.network.forward import compute
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Spikes
@@ -38,7 +39,7 @@ class Compute:
         read = [block.numbers(name) for name in self.reads]
         n, n_steps = len(read[0]), max(one.shape[1] for one in read)
         frames = [np.broadcast_to(one, (n, n_steps, *one.shape[2:])).reshape(-1, *one.shape[2:]) for one in read]
-        value = compute(self.node.layer, *frames)
+        value = convolve(self.node.layer, *frames)
         return value.reshape(n, n_steps, *value.shape[1:])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 import numpy as np
 
-from snnrepro.network.forward import compute
+from snnrepro.network.convolve import convolve
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, Reduce, ReLU
 from snnrepro.simulators.event.actions import (
     Compute,
@@ -145,7 +145,7 @@ def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> d
     """Return `values` and those of `nodes`, computed from them in order."""
     every = dict(values)
     for node in nodes:
-        every[node.name] = compute(node.layer, *(every[name] for name in node.inputs))
+        every[node.name] = convolve(node.layer, *(every[name] for name in node.inputs))
     return every
 
 
