@@ -160,7 +160,10 @@ def test_more_cores_take_less_time(benchmark, converted, images, model):
 
 @pytest.mark.parametrize(("model", "least"), [("dense", 0.04), ("cnn", 0.15)])
 def test_synaptic_operations_a_second_beside_the_machines_limit(benchmark, converted, images, model, least):
-    """Measure beside threads that only add rows of weights from the cache; the simulator fires neurons too."""
+    """Measure beside threads that only add rows of weights from the cache, one for each spike.
+
+    The simulator fires neurons too, but adds one row for up to four spikes of a neuron: it may be above the limit.
+    """
     spiking, x = converted(model), images[: IMAGES[model]]
     adder = RowAdder(numba.get_num_threads())
     np.testing.assert_allclose(adder.run(), adder.expected(), rtol=0.02)
@@ -172,7 +175,7 @@ def test_synaptic_operations_a_second_beside_the_machines_limit(benchmark, conve
         environment=environment(), giga_operations_per_second=rate, limit=limit, fraction=rate / limit
     )
     print(f"\n{model}: {rate:.1f} G synaptic operations a second, the machine {limit:.1f} G: {rate / limit:.2f} of it")
-    assert least < rate / limit < 1.0
+    assert least < rate / limit < 4.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -137,9 +137,7 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
         synaptic_operations=operations,
         giga_operations_per_second=operations / float(np.median(event)) / 1e9,
     )
-    print(
-        f"\n{case.model}, {case.n_steps} steps, {case.recipe}, seconds for {N_IMAGES} images (medians; from how many images):"
-    )
+    print(f"\n{case.model}, {case.n_steps} steps, {case.recipe}, seconds for {N_IMAGES} images (medians; of so many):")
     for name, times in seconds.items():
         print(f"  {name:24}{np.median(times):12.3f}  ({entered[name].n_images}, {len(times)} rounds)")
     for name, (value, bound) in found.items():

@@ -274,7 +274,7 @@ def test_linear_layers_that_read_spikes_work_on_events():
     kinds = {
         name: type(action) for name, action in make_plan(dataclasses.replace(spiking, populations=lif)).actions.items()
     }
-    assert kinds == dict.fromkeys(("first", "second", "third"), Sums) | dict.fromkeys("abc", FireOnNumbers)
+    assert kinds == {**dict.fromkeys(("first", "second", "third"), Sums), **dict.fromkeys("abc", FireOnNumbers)}
     several = dict(spiking.populations)
     several["b"] = dataclasses.replace(several["b"], neuron=IF(max_spikes=2))
     assert isinstance(make_plan(dataclasses.replace(spiking, populations=several)).actions["b"], FirePlainly)
