@@ -49,6 +49,13 @@ def _rows(total: Any, lists: Any, begin: Any, end: Any, weights: Any, offset: An
     return total
 
 
+@njit(error_model="numpy")
+def _copy(source: Any, first: Any, target: Any, place: Any, n: Any, masks: Any) -> None:
+    """Write ``source[first : first + n]`` to `target` from `place` on."""
+    for number in range(0, n, masks.itemsize * 8):
+        store(target, place + number, load(source, first + number, masks))
+
+
 @kernel
 def list_patterns(
     spikes: Any, first: Any, sizes: Any, rows: Any, bases: Any, scratch: Any, lists: Any, ends: Any
@@ -147,15 +154,20 @@ def gather_spikes(
     for image in range(n_images):
         fired = 0
         for row in range(out_rows):
+            row_place = row * out_width
             if fires:
-                for place in range(out_width):
-                    for channel in range(0, channels, lanes):
-                        parameter = (row * out_width + place) * per_place + channel
-                        v = load(initial, parameter, masks)
-                        if potentials.size:
-                            before = (image * out_places + row * out_width + place) * channels + channel
-                            v = load(potentials, before, masks)
-                        store(potential, place * channels + channel, v)
+                if potentials.size:
+                    _copy(
+                        potentials,
+                        (image * out_places + row_place) * channels,
+                        potential,
+                        0,
+                        out_width * channels,
+                        masks,
+                    )
+                else:
+                    for place in range(out_width):
+                        _copy(initial, (row_place + place) * per_place, potential, place * channels, channels, masks)
             for first_step in range(0, n_steps, _STEPS):
                 here = min(_STEPS, n_steps - first_step)
                 for pattern in range(_PATTERNS):
@@ -188,7 +200,7 @@ def gather_spikes(
                                     sum_2 = plus(sum_2, every)
                                 if late & 8:
                                     sum_3 = plus(sum_3, every)
-                        where = row * out_width + place
+                        where = row_place + place
                         if per_place:
                             parameter = where * per_place + channel
                             limit = load(threshold, parameter, masks)
@@ -210,9 +222,9 @@ def gather_spikes(
                                 store(out, (result + step * out_places) * channels + channel, plus(steady, sum_0))
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
             if potentials.size:
-                first_place = (image * out_places + row * out_width) * channels
-                for channel in range(0, out_width * channels, lanes):
-                    store(potentials, first_place + channel, load(potential, channel, masks))
+                _copy(
+                    potential, 0, potentials, (image * out_places + row_place) * channels, out_width * channels, masks
+                )
         counts[image] = fired
 
 
@@ -258,15 +270,20 @@ def gather_numbers(
     for image in range(n_images):
         fired = 0
         for row in range(out_rows):
+            row_place = row * out_width
             if fires:
-                for place in range(out_width):
-                    for channel in range(0, channels, lanes):
-                        parameter = (row * out_width + place) * per_place + channel
-                        v = load(initial, parameter, masks)
-                        if potentials.size:
-                            before = (image * out_places + row * out_width + place) * channels + channel
-                            v = load(potentials, before, masks)
-                        store(potential, place * channels + channel, v)
+                if potentials.size:
+                    _copy(
+                        potentials,
+                        (image * out_places + row_place) * channels,
+                        potential,
+                        0,
+                        out_width * channels,
+                        masks,
+                    )
+                else:
+                    for place in range(out_width):
+                        _copy(initial, (row_place + place) * per_place, potential, place * channels, channels, masks)
             for first_step in range(0, n_steps, group):
                 last_step = min(first_step + group, n_steps)
                 end = 0
@@ -295,7 +312,7 @@ def gather_numbers(
                     offset = block * block_size
                     for step in range(first_step, last_step):
                         for place in range(out_width):
-                            where = row * out_width + place
+                            where = row_place + place
                             if per_place:
                                 parameter = where * per_place + channel
                                 limit = load(threshold, parameter, masks)
@@ -318,7 +335,7 @@ def gather_numbers(
                             else:
                                 store(out, result * channels + channel, v)
             if potentials.size:
-                first_place = (image * out_places + row * out_width) * channels
-                for channel in range(0, out_width * channels, lanes):
-                    store(potentials, first_place + channel, load(potential, channel, masks))
+                _copy(
+                    potential, 0, potentials, (image * out_places + row_place) * channels, out_width * channels, masks
+                )
         counts[image] = fired
