@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import snnrepro
@@ -110,54 +105,6 @@ def test_synapses_and_a_filtered_readout_agree(case, synapse, readout_synapse):
     np.testing.assert_array_equal(run.spike_counts[first], plain.spike_counts[first])
     if synapse is None:
         np.testing.assert_allclose(run.scores_by_step, plain.scores_by_step, rtol=1e-4, atol=1e-5)
-
-
-@settings(suppress_health_check=list(HealthCheck), max_examples=60)
-@given(drawn_cases(blocks=["conv", "residual", "average", "conv_transpose"], max_blocks=2), st.integers(0, 2**16))
-def test_lif_neurons_fire_as_in_the_plain_simulator(case, seed):
-    rng, one = np.random.RandomState(seed), np.ones((), np.float32)
-    shapes = case.spiking.network.shapes
-    populations = {
-        name: Population(LIF(), one, 10 * one, rng.uniform(0, 1, shapes[name]), one * LIF().bias)
-        for name in case.spiking.populations
-    }
-    spiking = dataclasses.replace(case.spiking, populations=populations, readout_synapse=0.1)
-    plain, run = (spiking.run(case.x, 40, simulator) for simulator in ("plain", "event"))
-    assume(sum(int(counts.sum()) for counts in plain.spike_counts.values()) > 20)
-    first = next(iter(populations))
-    np.testing.assert_array_equal(run.spike_counts[first], plain.spike_counts[first])
-    for name, counts in plain.spike_counts.items():  # a spike may move by a step where a sum is rounded otherwise
-        assert np.abs(run.spike_counts[name] - counts).max() <= max(2, 0.01 * counts.max()), name
-
-
-@settings(suppress_health_check=list(HealthCheck), max_examples=40)
-@given(
-    st.integers(0, 2**16),
-    st.floats(0.002, 0.05),
-    st.sampled_from([0.0, 0.0004, 0.001, 0.0017, 0.005]),
-    st.sampled_from([0.0, -0.5]),
-)
-def test_lif_neurons_with_any_constants_fire_in_the_steps_of_the_plain_simulator(seed, tau_rc, tau_ref, min_voltage):
-    rng, one = np.random.RandomState(seed), np.ones((), np.float32)
-    neuron = LIF(tau_rc=tau_rc, tau_ref=tau_ref, min_voltage=min_voltage, max_rate=60.0)
-    nodes = [
-        Node("a", ("x",), ReLU()),
-        Node("z", ("a",), Dense(rng.normal(0, 1, (19, 37)).astype(np.float32), np.zeros(37, np.float32))),
-        Node("b", ("z",), ReLU()),
-        Node("y", ("b",), Dense(rng.normal(0, 1, (37, 3)).astype(np.float32), np.zeros(3, np.float32))),
-    ]
-    network = Network("x", (19,), tuple(nodes), {})
-    populations = {
-        name: Population(neuron, one, 8 * one, rng.uniform(0, 1, network.shapes[name]), one * neuron.bias)
-        for name in "ab"
-    }
-    spiking = SpikingNetwork(network, "y", populations)
-    x = rng.normal(0, 3, (5, 19)).astype(np.float32)
-    plain, found = spike_trains(spiking, x, 60), trains(spiking, x, 60)
-    for name, train in plain.items():
-        assert np.count_nonzero(train) > 50, name
-        # Exponential and logarithm are another library's: a spike may move by a step where they are rounded otherwise.
-        assert np.mean(found[name] != train) <= 2e-3, name
 
 
 @drawn
@@ -377,44 +324,6 @@ def test_progress_is_reported_for_every_image_once():
     spiking.run(np.repeat(x, 20, axis=0), 3, "event", progress=done.append)
     assert len(done) > 1
     assert abs(sum(done) - 1) < 1e-9
-
-
-SCRIPT = """
-import logging, sys
-logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
-import numpy as np
-from tests.test_event_simulator import small
-spiking, x = small()
-print(int(spiking.run(x, 5, "event").synaptic_operations.sum()))
-"""
-
-
-def test_it_works_and_says_so_once_where_no_cache_directory_can_be_written(tmp_path, root):
-    for folder in ("snnrepro", "tests"):
-        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "models"))
-    (tmp_path / "snnrepro/simulators/event/__pycache__").write_text(
-        "a file: no directory can be made here, even by root"
-    )
-    spiking, x = small()
-    expected = int(spiking.run(x, 5, "plain").synaptic_operations.sum())
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "XDG_"))}
-    environment.update(HOME=os.devnull, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == expected
-    told = [line for line in done.stderr.splitlines() if "compiles it anew" in line]
-    assert len(told) == 1, done.stderr
-    assert told[0].startswith("WARNING snnrepro.compiling")
-
-
-def test_compiled_code_is_kept_for_the_next_process():
-    spiking, x = small()
-    spiking.run(x, 2, "event")
-    kept = list((Path(event.__file__).parent / "__pycache__").glob("gather.gather_spikes-*.nbc"))
-    if "NUMBA_CACHE_DIR" not in os.environ and os.access(Path(event.__file__).parent, os.W_OK):
-        assert kept
 
 
 def test_spikes_know_their_counts():
