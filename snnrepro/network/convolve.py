@@ -6,8 +6,8 @@ time step of hundreds of images, and for what the event simulator does not compu
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from snnrepro.network.layers import Conv, ConvTranspose
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
+_sessions: WeakKeyDictionary[Conv | ConvTranspose, Any] = WeakKeyDictionary()
 _OPSET, _IR_VERSION = 12, 7  # what every onnxruntime of the matrix runs
 
 
@@ -36,9 +37,14 @@ def convolve(layer: Any, *x: FloatArray) -> FloatArray:
     return result
 
 
-@lru_cache(maxsize=4)
 def _session(layer: Conv | ConvTranspose) -> Any:
-    """Return a layer in onnxruntime; layers are equal only to themselves."""
+    """Return a layer in onnxruntime, made once for as long as the layer lives."""
+    if layer not in _sessions:
+        _sessions[layer] = _new_session(layer)
+    return _sessions[layer]
+
+
+def _new_session(layer: Conv | ConvTranspose) -> Any:
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 

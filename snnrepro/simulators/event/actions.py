@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from snnrepro.network.convolve import convolve
-from snnrepro.network.forward import compute
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
@@ -45,10 +44,24 @@ class Compute:
 
 @dataclass(frozen=True, eq=False)
 class Maximum:
-    """A maximum: what that of the inputs so far gains in each step."""
+    """A maximum: what that of the inputs so far gains in each step.
+
+    Attributes
+    ----------
+    source, target : Layout
+        Of what it reads and what it gives; with one channel, before the other axes, where channels are places too.
+    windows : numpy.ndarray
+        See `geometry.pool_windows`.
+    shape : tuple of int
+        Of what it gives.
+    """
 
     node: Node
     growth: float
+    shape: tuple[int, ...]
+    source: Layout
+    target: Layout
+    windows: AnyArray
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -57,39 +70,10 @@ class Maximum:
 
     def run(self, block: Block) -> FloatArray:
         """Return the gains, ``(n_images, n_steps, *shape)``, by the same recursion as the plain simulator's."""
-        x, growth = block.numbers(self.reads[0]), np.float32(self.growth)
-        total, largest = block.state(self.node.name) or (np.zeros_like(x[:, 0]), np.zeros((), np.float32))
-        gains = []
-        for step in range(x.shape[1]):
-            total = growth * total + x[:, step]
-            now = compute(self.node.layer, total)
-            gains.append(now - growth * largest)
-            largest = now
-        block.leave(self.node.name, Gained(total, largest))
-        return np.stack(gains, axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class MaximumOfPlaces(Maximum):
-    """The same in a compiled loop: a maximum over places, of each channel.
-
-    Attributes
-    ----------
-    source, target : Layout
-        Of what it reads and what it gives.
-    windows : numpy.ndarray
-        See `geometry.pool_windows`.
-    """
-
-    source: Layout
-    target: Layout
-    windows: AnyArray
-
-    def run(self, block: Block) -> FloatArray:
-        """Return the gains, ``(n_images, n_steps, *shape)``."""
         source, target = self.source, self.target
-        x = source.inwards(block.numbers(self.reads[0]))
-        n, n_steps = x.shape[:2]
+        read = block.numbers(self.reads[0])
+        n, n_steps = read.shape[:2]
+        x = source.inwards(read.reshape(n, n_steps, *source.shape))
         empty = Gained(np.zeros((n, source.size), np.float32), np.zeros((n, target.size), np.float32))
         total, largest = state = block.state(self.node.name) or empty
         out = np.empty((n, n_steps, target.n_places, target.channels), np.float32)
@@ -97,7 +81,7 @@ class MaximumOfPlaces(Maximum):
         growth, flat = np.float32(self.growth), out.reshape(-1)
         kernels.gains(x.reshape(-1), self.windows, sizes, growth, total.reshape(-1), largest.reshape(-1), flat)
         block.leave(self.node.name, state)
-        return target.outwards(out)
+        return target.outwards(out).reshape(n, n_steps, *self.shape)
 
 
 class Gained(NamedTuple):
@@ -165,8 +149,7 @@ class FireOnNumbers:
         """Return the spikes."""
         layout, n_steps = self.neurons.layout, block.n_steps
         z = layout.inwards(block.numbers(self.source))
-        masks = np.empty((block.n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
-        counts = np.empty(block.n, np.int64)
+        masks, counts = layout.masks(block.n, n_steps), np.empty(block.n, np.int64)
         sizes = (block.n, n_steps, layout.n_places, layout.channels)
         moving = z.shape[1] == n_steps > 1
         potentials = block.potentials(self.neurons).reshape(-1)

@@ -56,6 +56,22 @@ def _copy(source: Any, first: Any, target: Any, place: Any, n: Any, masks: Any) 
         store(target, place + number, load(source, first + number, masks))
 
 
+@njit(error_model="numpy")
+def _begin(
+    potential: Any, potentials: Any, before: Any, place: Any, width: Any, initial: Any, per_place: Any, masks: Any
+) -> None:
+    """Write where the neurons of `width` places from `place` on begin: at `potentials`, or their initial ones if empty.
+
+    `before` are the places of the images before this one.
+    """
+    channels = potential.size // width
+    if potentials.size:
+        _copy(potentials, (before + place) * channels, potential, 0, potential.size, masks)
+        return
+    for one in range(width):
+        _copy(initial, (place + one) * per_place, potential, one * channels, channels, masks)
+
+
 @kernel
 def list_patterns(
     spikes: Any, first: Any, sizes: Any, rows: Any, bases: Any, scratch: Any, lists: Any, ends: Any
@@ -124,10 +140,10 @@ def gather_spikes(
     sizes : images, steps, input places, those of a row, channels of one, output rows, places of one, channels of one;
         channels padded.
     geometry : see `Geometry`.
-    weights : float32, block of channels, weight row, channel in the block; the last row of a block is 0.
-    neurons : see `Neurons.arguments`.
+    weights : float32, block of channels, weight row, channel in the block.
+    neurons : as in `kernels.fire`.
     fires : whether there are neurons; otherwise only their constant input is added.
-    potentials : as in `fire`; empty where not `fires`.
+    potentials : as in `kernels.fire`; empty where not `fires`.
     masks : words, result where `fires`: image, step, place, channels; else an empty array of the words.
     counts : int64, result: spikes of each image.
     out : float32, result where not `fires`: the sums, in the order of the masks.
@@ -156,18 +172,7 @@ def gather_spikes(
         for row in range(out_rows):
             row_place = row * out_width
             if fires:
-                if potentials.size:
-                    _copy(
-                        potentials,
-                        (image * out_places + row_place) * channels,
-                        potential,
-                        0,
-                        out_width * channels,
-                        masks,
-                    )
-                else:
-                    for place in range(out_width):
-                        _copy(initial, (row_place + place) * per_place, potential, place * channels, channels, masks)
+                _begin(potential, potentials, image * out_places, row_place, out_width, initial, per_place, masks)
             for first_step in range(0, n_steps, _STEPS):
                 here = min(_STEPS, n_steps - first_step)
                 for pattern in range(_PATTERNS):
@@ -272,18 +277,7 @@ def gather_numbers(
         for row in range(out_rows):
             row_place = row * out_width
             if fires:
-                if potentials.size:
-                    _copy(
-                        potentials,
-                        (image * out_places + row_place) * channels,
-                        potential,
-                        0,
-                        out_width * channels,
-                        masks,
-                    )
-                else:
-                    for place in range(out_width):
-                        _copy(initial, (row_place + place) * per_place, potential, place * channels, channels, masks)
+                _begin(potential, potentials, image * out_places, row_place, out_width, initial, per_place, masks)
             for first_step in range(0, n_steps, group):
                 last_step = min(first_step + group, n_steps)
                 end = 0

@@ -70,10 +70,12 @@ def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout)
 def pool_windows(layer: MaxPool | Reduce, source: Layout, target: Layout) -> AnyArray:
     """Return the input places of which each output place is the maximum, int32 ``(output places, largest number)``.
 
-    Missing ones are -1. A `Reduce` has one output place, which sees all.
+    Missing ones are -1. For a `Reduce` every axis of its input is one of places.
     """
     if isinstance(layer, Reduce):
-        return np.arange(source.n_places, dtype=np.int32)[np.newaxis]
+        places = np.arange(source.n_places, dtype=np.int32).reshape(source.places)
+        last = np.moveaxis(places, layer.axes, range(-len(layer.axes), 0))
+        return np.ascontiguousarray(last).reshape(target.n_places, -1)
     return _joined(_axes(layer, layer.kernel, source, target), source.places).astype(np.int32)
 
 

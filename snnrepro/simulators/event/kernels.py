@@ -164,7 +164,8 @@ def events_of_values(
 ) -> None:
     """List the numbers of `x` that are not 0: float32, row, place, channel; `padded` channels have the indices.
 
-    `places` as in `events_of_masks`; `index` and `value` have 32 numbers more than `x`.
+    `places` is uint8, ``(256 * 9,)``: for each byte which of its bits are set (8), then how many are (256); `index` and
+    `value` have 32 numbers more than `x`.
     """
     word = np.empty(0, np.uint16)
     nothing = fill(np.float32(0), word)

@@ -74,6 +74,10 @@ class Layout:
         """The type of a word of the masks."""
         return np.dtype(f"uint{self.lanes}")
 
+    def masks(self, n: int, n_steps: int) -> AnyArray:
+        """Return room for the spikes of `n` images, ``(n, n_steps, n_places, words of a place)``."""
+        return np.empty((n, n_steps, self.n_places, self.channels // self.lanes), self.word)
+
     @property
     def size(self) -> int:
         """Numbers of the layer, padding included."""

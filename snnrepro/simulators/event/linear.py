@@ -62,8 +62,7 @@ class Linear:
         They go on from `potentials`, ``(n, neurons)``, and leave them there, or begin at their initial ones if empty.
         """
         layout = self.target
-        masks = np.empty((n, n_steps, layout.n_places, layout.channels // layout.lanes), layout.word)
-        counts = np.empty(n, np.int64)
+        masks, counts = layout.masks(n, n_steps), np.empty(n, np.int64)
         words, none = masks.reshape(-1), np.empty(0, np.float32)
         self._gather(read, n, n_steps, neurons.arguments, True, potentials.reshape(-1), words, counts, none)
         return masks, counts
@@ -148,14 +147,10 @@ def linear_of_all(node: Node, after: tuple[int, ...], neurons: Neurons, places: 
 
 
 def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
-    """Return rows of weights by words of output channels, flat, behind each a row of zeros.
-
-    No row lies across two lines of the cache.
-    """
+    """Return rows of weights by words of output channels, flat; none lies across two lines of the cache."""
     words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
-    shape = (words.shape[0], len(rows) + 1, target.lanes)
-    memory = np.zeros(math.prod(shape) + 16, np.float32)
+    memory = np.empty(words.size + 16, np.float32)
     start = -memory.ctypes.data % 64 // 4
-    aligned = memory[start : start + math.prod(shape)]
-    aligned.reshape(shape)[:, :-1] = words
+    aligned = memory[start : start + words.size]
+    aligned.reshape(words.shape)[...] = words
     return aligned

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.simulators.event import kernels
-from snnrepro.spiking.neurons import LIF
+from snnrepro.spiking.neurons import IF, LIF
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -52,15 +52,15 @@ class Neurons:
         """Whether a channel's spikes have the same amplitude everywhere."""
         return len(self.amplitude) == 1
 
-    @property
-    def can_be_fused(self) -> bool:
-        """Whether they can run in the loop that adds up their currents."""
-        return self.fire is kernels.fire
-
 
 def is_compiled(population: Population) -> bool:
     """Whether there is a compiled loop for a population's neurons: with a spike a step at most."""
-    return isinstance(population.neuron, LIF) or population.neuron.max_spikes == 1
+    return isinstance(population.neuron, LIF) or can_be_fused(population)
+
+
+def can_be_fused(population: Population) -> bool:
+    """Whether a population's neurons can run in the loop that adds up their currents, that of `gather`."""
+    return isinstance(population.neuron, IF) and population.neuron.max_spikes == 1
 
 
 def neurons_of(population: Population, dt: float, layout: Layout, current: AnyArray) -> Neurons:

@@ -17,14 +17,13 @@ from snnrepro.simulators.event.actions import (
     FireOnNumbers,
     FirePlainly,
     Maximum,
-    MaximumOfPlaces,
     Sums,
 )
 from snnrepro.simulators.event.fans import Fan
 from snnrepro.simulators.event.geometry import pool_windows
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
-from snnrepro.simulators.event.neurons import Neurons, is_compiled, neurons_of
+from snnrepro.simulators.event.neurons import Neurons, can_be_fused, is_compiled, neurons_of
 from snnrepro.simulators.event.views import view
 from snnrepro.simulators.plain import fan_outs
 from snnrepro.spiking.prepare import is_maximum
@@ -183,6 +182,7 @@ class _Builder:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
         self._neurons: dict[str, Neurons] = {}
+        self._linears: dict[str, tuple[Linear, str]] = {}
 
     def fans(self) -> dict[str, IntArray]:
         """Return how many weights each number meets, counted at the spikes where what is read are spikes."""
@@ -225,12 +225,13 @@ class _Builder:
         return Sums(*self._linear(node)) if is_linear(node) else Compute(node)
 
     def _maximum(self, node: Node) -> Maximum:
-        shape, after, growth = self._shapes[node.inputs[0]], self._shapes[node.name], self._spiking.growth
         layer: Any = node.layer
-        if isinstance(layer, Reduce) and {axis % len(shape) for axis in layer.axes} != set(range(1, len(shape))):
-            return Maximum(node, growth)
-        source, target = Layout(shape, 0, padded=False), Layout(after, 0, padded=False)
-        return MaximumOfPlaces(node, growth, source, target, pool_windows(layer, source, target))
+        after = self._shapes[node.name]
+        shapes = [self._shapes[node.inputs[0]], after]
+        if isinstance(layer, Reduce):  # its axes may be those of channels
+            shapes = [(1, *shape) for shape in shapes]
+        source, target = (Layout(shape, 0, padded=False) for shape in shapes)
+        return Maximum(node, self._spiking.growth, after, source, target, pool_windows(layer, source, target))
 
     def _before(self, node: Node) -> list[Node]:
         """Return all nodes that a node depends on."""
@@ -248,11 +249,11 @@ class _Builder:
             return Filtered(node.name, self._fire_on_numbers(node), math.exp(-dt / synapse))
         before = self._by_name.get(node.inputs[0])
         moving = before is not None and any(isinstance(one.layer, ReLU) for one in self._before(before))
-        if before is not None and is_linear(before) and moving and node.name in self._compiled:
+        population = self._spiking.populations[node.name]
+        if before is not None and is_linear(before) and moving and can_be_fused(population):
             layer, read = self._linear(before)
-            neurons = neurons_of(self._spiking.populations[node.name], dt, layer.target, layer.bias)
-            if neurons.can_be_fused and layer.target.shape == self._shapes[node.name]:
-                self._neurons[node.name] = neurons
+            if layer.target.shape == self._shapes[node.name]:
+                self._neurons[node.name] = neurons = neurons_of(population, dt, layer.target, layer.bias)
                 return FireOnEvents(layer, read, neurons)
         return self._fire_on_numbers(node)
 
@@ -274,7 +275,12 @@ class _Builder:
         return 0
 
     def _linear(self, node: Node) -> tuple[Linear, str]:
-        """Return a linear layer on events and the name of the value whose events it reads."""
+        """Return a linear layer on events and the name of the value whose events it reads; built once."""
+        if node.name not in self._linears:
+            self._linears[node.name] = self._new_linear(node)
+        return self._linears[node.name]
+
+    def _new_linear(self, node: Node) -> tuple[Linear, str]:
         source = node.inputs[0]
         shape, after = self._shapes[source], self._shapes[node.name]
         seen = view(source, self._by_name, self._compiled, self._shapes)
