@@ -30,6 +30,7 @@ def data():
 @pytest.fixture
 def tiny(monkeypatch):
     """The dense network and the autoencoder, in seconds."""
+    pytest.importorskip("skimage", reason="scikit-image is not installed (extra: images)")
     monkeypatch.setattr(cells, "PROFILES", TINY)
     return ("dense", "autoencoder")
 

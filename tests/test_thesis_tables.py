@@ -118,7 +118,9 @@ def test_a_straight_rising_line_is_linear_growth(slope, offset):
 
 
 @pytest.mark.parametrize(
-    "shape", [lambda n: n**3, lambda n: 60.0 - n, lambda n: 1.0 + n % 2, lambda n: 5.0 * (n > 20)], ids=str
+    "shape",
+    [lambda n: n**3, lambda n: 60.0 - n, lambda n: 1.0 + n % 2, lambda n: 5.0 * (n > 20)],
+    ids=["cubic", "falling", "up and down", "a jump"],
 )
 def test_what_is_no_linear_growth_fails(shape):
     assert tables.judge_trend(LINEAR, [(n, float(shape(n))) for n in N_STEPS[1:]])[1].outcome == "fail"
