@@ -110,6 +110,7 @@ def test_the_table_is_written_from_the_cells_own_results(root):
     assert stacks.with_table(written, []) == written
 
 
+@pytest.mark.skipif(bool(CELL), reason="the table is written from what this run gives")
 def test_the_readme_shows_every_cell_with_the_versions_that_it_declares(root):
     rows = stacks.rows((root / "README.md").read_text(encoding="utf-8"))
     assert list(rows) == [f"`{cell}`" for cell in stacks.cells()]
