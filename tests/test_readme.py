@@ -51,13 +51,6 @@ def test_the_examples_in_the_docstrings_run(module):
     assert done.failed == 0
 
 
-def test_the_matrix_names_every_cell_of_tox_ini(root, readme):
-    cells = re.search(r"^env_list = (.*)$", (root / "tox.ini").read_text(encoding="utf-8"), re.MULTILINE).group(1)
-    matrix = readme[readme.index("## Versions that work together") :]
-    named = set(re.findall(r"^\| `([\w-]+)` \|", matrix, re.MULTILINE))
-    assert named == set(cells.split(", ")) - {"lint"}
-
-
 def test_nothing_names_a_path_of_the_machine_it_was_written_on(root):
     home = os.path.expanduser("~")
     for path in [*root.glob("*.*"), *root.glob("snnrepro/**/*.py"), *root.glob("tests/*.py")]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sysconfig
 from importlib import metadata
 
 import pytest
@@ -30,7 +31,9 @@ NAMED = {
 
 
 def _installed():
-    return {stacks.canonical(each.metadata["Name"]): each.version for each in metadata.distributions()}
+    # Not all of sys.path: pkg_resources puts there what setuptools carries with it.
+    folder = sysconfig.get_paths()["purelib"]
+    return {stacks.canonical(each.metadata["Name"]): each.version for each in metadata.distributions(path=[folder])}
 
 
 @pytest.mark.skipif(not CELL, reason="this is no cell of the tox matrix")

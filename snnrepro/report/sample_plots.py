@@ -122,7 +122,7 @@ def image_plot(samples: Samples, model: str = "autoencoder") -> Plot | None:
         return None
     n_images = min(_MOST_IMAGES, *(len(samples[prefix + name]) for name in columns))
     side = (WIDTH - 0.1) / len(columns)
-    height = 0.3 + n_images * (side + 0.1)
+    height = 0.3 + n_images * (side + 0.1) + 0.06  # an older Matplotlib puts the last labels lower
     names = {"keras": "Keras"}
 
     def paint(figure: Figure) -> None:
