@@ -118,6 +118,20 @@ def _best(
     return best
 
 
+def _step(
+    z: Any, potential: Any, output: Any, retention: Any, bias: Any, threshold: Any, subtracted: Any, weighted: Any
+) -> None:
+    """Let the neurons of one candidate, one a sample, do one step; apart, so that an older Numba vectorises it."""
+    for sample in range(len(z)):
+        v = retention * potential[sample] + z[sample] + bias
+        fires = v >= threshold
+        potential[sample] = v - subtracted if fires else v
+        output[sample] += weighted if fires else np.float32(0)
+
+
+_advance = kernel(_step)
+
+
 def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any) -> Any:
     """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``."""
     n_channels, n_steps, n_samples = inputs.shape
@@ -133,13 +147,8 @@ def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention:
         potential = np.full(n_samples, chosen[1] * amplitude, np.float32)
         output = np.zeros(n_samples, np.float32)
         for step in range(n_steps):
-            z = inputs[channel, step]
             weighted = amplitude * share[step]
-            for sample in range(n_samples):
-                v = retention * potential[sample] + z[sample] + bias
-                fires = v >= threshold
-                potential[sample] = v - subtracted if fires else v
-                output[sample] += weighted if fires else np.float32(0)
+            _advance(inputs[channel, step], potential, output, retention, bias, threshold, subtracted, weighted)
         if amplitude > 0:
             total = 0.0
             for sample in range(n_samples):
