@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, TypeVar
 import numpy as np
 
 from snnrepro.errors import ArchiveError, ModelError, one_line
-from snnrepro.files import read_array, written_whole
+from snnrepro.files import UNREADABLE, read_array, written_whole
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import LAYER_TYPES
@@ -110,7 +110,7 @@ def read(
         raise ArchiveError(f"{path}: its arrays do not fit into the memory") from error
     except ModelError as error:
         raise ArchiveError(f"{path}: {error}") from error
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(f"{path}: not a readable npz archive ({error})") from error
     except Exception as error:  # whatever its header says, the archive is at fault
         raise ArchiveError(f"{path}: the archive is damaged ({one_line(error)})") from error
@@ -228,7 +228,7 @@ def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyA
         array = read_array(archive, key)
     except KeyError as error:
         raise ArchiveError(f"array {key!r} is declared but missing") from error
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+    except ValueError as error:
         raise ArchiveError(f"array {key!r} is damaged ({error})") from error
     if array.dtype != np.float32 or array.shape != shape:
         raise ArchiveError(f"array {key!r} is {array.dtype} {array.shape}, declared is float32 {shape}")
