@@ -106,7 +106,7 @@ def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
     """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"compressed by the method {info.compress_type}, stored or deflated is needed")
+        raise ValueError(f"compressed by method {info.compress_type}; only stored or deflated arrays are read")
     try:
         with archive.open(info) as file:
             dtype, in_fortran_order, shape, offset = _npy_header(file)
@@ -133,11 +133,11 @@ def _npy_header(file: IO[bytes]) -> tuple[Any, bool, tuple[int, ...], int]:
     offset = 10 if major == 1 else 12
     length = int.from_bytes(start[8:offset], "little")
     if length > _NPY_HEADER:
-        raise ValueError(f"its header has {length} bytes, {_NPY_HEADER} are the most")
+        raise ValueError(f"its header has {length} bytes, at most {_NPY_HEADER} are accepted")
     header = start[offset:] + file.read(length - (12 - offset))
     match = _NPY.fullmatch(header.decode("latin-1"))
     if match is None:
-        raise ValueError(f"its header is that of no plain array (objects are not read): {header[:80]!r}")
+        raise ValueError(f"its header does not describe a plain array (objects are not read): {header[:80]!r}")
     sizes = [size.strip().rstrip("L") for size in match.group(3).split(",") if size.strip()]
     if len(sizes) > 32 or any(not size.isdigit() or len(size) > 18 for size in sizes):
         raise ValueError(f"its header declares a shape that no array has: ({match.group(3)[:80]})")
