@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -181,6 +182,17 @@ def test_a_public_name_is_imported_from_its_module(root):
         pairs = list(_imports(trees))
         assert ("snnrepro.network.graph", "snnrepro.verification") in pairs
         assert "snnrepro.network.graph imports snnrepro.verification" in _upward(pairs)
+
+
+def test_the_map_names_every_part_and_nothing_else(root):
+    folders = {path.parent.name for path in (root / "snnrepro").glob("*/__init__.py")}
+    modules = {path.stem for path in (root / "snnrepro").glob("*.py")} - {"__init__", "__main__"}
+    assert set(re.findall(r"(\w+)/", snnrepro.__doc__)) == folders
+    assert set(re.findall(r"\w+", snnrepro.__doc__)) >= modules
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Where is what\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)/`", section)) == folders | {"tests", "benchmarks"}
+    assert LEVEL.keys() - {"__main__"} == folders | modules
 
 
 def test_importing_the_package_loads_nothing_heavy():
