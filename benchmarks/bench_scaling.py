@@ -131,7 +131,7 @@ def test_time_grows_with_the_activity_less_than_in_proportion(benchmark, convert
     runs = {round(operations[one]): lambda one=one: one.run(x, 15) for one in found}
     seconds, of_cores = measure(benchmark, runs, ROUNDS[model])
     fitted = slope(list(of_cores), list(of_cores.values()))
-    what = f"{model}, {len(x)} images, 15 steps, by synaptic operations an image"
+    what = f"{model}, {len(x)} images, 15 steps, by synaptic operations per image"
     report(benchmark, what, of_cores, fitted, on_the_clock=seconds)
     assert max(seconds) > 2 * min(seconds)  # or it is not the activity that varies
     assert fitted < 1.15

@@ -19,7 +19,7 @@ def frozen(values: Any) -> FloatArray:
     """Return `values` as a read-only float32 array in C order, bit for bit where they are float32 already.
 
     Later writes to the caller's array do not change it: it is a copy, unless nothing could be written to `values`
-    itself (a read-only array that is no view of a writeable one).
+    itself (a read-only array that is not a view of a writeable one).
 
     Parameters
     ----------

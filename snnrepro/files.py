@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
+from snnrepro.errors import DataError, one_line
+
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
@@ -58,6 +60,26 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+UNREADABLE = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile)
+"""What zipfile raises where a file is no zip archive, or a damaged one."""
+
+
+@contextlib.contextmanager
+def opened_npz(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    """Open an npz file for `read_array`.
+
+    Raises
+    ------
+    DataError
+        It cannot be opened, or the block finds an array missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (*UNREADABLE, KeyError, ValueError, MemoryError) as error:
+        raise DataError(f"{path} cannot be read: not a readable npz archive ({one_line(error)})") from error
+
+
 # What numpy writes before an array's bytes; an object, a structure or anything to be evaluated does not fit.
 _NPY = re.compile(
     r"\{'descr': '([<>|=]?[a-zA-Z][0-9]{0,4})', 'fortran_order': (True|False), 'shape': \(([0-9L, ]*)\),? *\}\s*"
@@ -79,12 +101,12 @@ def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
     ------
     KeyError
         There is no such array.
-    ValueError, zipfile.BadZipFile, EOFError
+    ValueError
         It is damaged, holds objects, or does not have the bytes that its header declares.
     """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"compressed by the method {info.compress_type}, stored or deflated is needed")
+        raise ValueError(f"compressed by method {info.compress_type}; only stored or deflated arrays are read")
     try:
         with archive.open(info) as file:
             dtype, in_fortran_order, shape, offset = _npy_header(file)
@@ -94,7 +116,7 @@ def read_array(archive: zipfile.ZipFile, name: str) -> AnyArray:
                     f"its header declares {dtype} {shape}, {n_bytes} bytes; it has {info.file_size - offset}"
                 )
             content = file.read()
-    except (zlib.error, RuntimeError, NotImplementedError, OSError) as error:  # RuntimeError: encrypted
+    except (zlib.error, RuntimeError, *UNREADABLE) as error:  # RuntimeError: encrypted
         raise ValueError(str(error)) from error
     if len(content) != n_bytes:
         raise ValueError(f"{len(content)} bytes, its header declares {n_bytes}")
@@ -111,14 +133,14 @@ def _npy_header(file: IO[bytes]) -> tuple[Any, bool, tuple[int, ...], int]:
     offset = 10 if major == 1 else 12
     length = int.from_bytes(start[8:offset], "little")
     if length > _NPY_HEADER:
-        raise ValueError(f"its header has {length} bytes, {_NPY_HEADER} are the most")
+        raise ValueError(f"its header has {length} bytes, at most {_NPY_HEADER} are accepted")
     header = start[offset:] + file.read(length - (12 - offset))
     match = _NPY.fullmatch(header.decode("latin-1"))
     if match is None:
-        raise ValueError(f"its header is that of no plain array (objects are not read): {header[:80]!r}")
+        raise ValueError(f"its header does not describe a plain array (objects are not read): {header[:80]!r}")
     sizes = [size.strip().rstrip("L") for size in match.group(3).split(",") if size.strip()]
     if len(sizes) > 32 or any(not size.isdigit() or len(size) > 18 for size in sizes):
-        raise ValueError(f"its shape is none: ({match.group(3)[:80]})")
+        raise ValueError(f"its header declares a shape that no array has: ({match.group(3)[:80]})")
     dtype = np.dtype(match.group(1))
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError(f"type {dtype} cannot be read")

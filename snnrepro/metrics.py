@@ -1,9 +1,9 @@
-"""Figures of merit: accuracy with its interval, likeness of images, footprint."""
+"""Figures of merit: accuracy with its interval, likeness of images, operations."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,14 +117,8 @@ def ssim(first: AnyArray, second: AnyArray, data_range: float = 1.0) -> AnyArray
     return np.array([structural_similarity(one, other, **options) for one, other in pairs])
 
 
-def footprint(network: Network) -> int:
-    """Return the bytes of a network's parameters: every number of its arrays, float32."""
-    arrays = (getattr(node.layer, field.name) for node in network.nodes for field in fields(node.layer))
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-
-
 def macs(network: Network) -> int:
-    """Return the multiply-accumulate operations of an image: every weight, once for each place where it is applied.
+    """Return the multiply-accumulate operations per image: every weight, once for each place where it is applied.
 
     Parameters
     ----------

@@ -335,7 +335,7 @@ def pin():
     versions = sorted({*versions, onnx.__version__}, key=lambda version: [int(n) for n in re.findall(r"\d+", version)])
     absent = {(suite, name) for suite, name in before if name not in cases(suite)}
     lines = [
-        "# The ONNX test cases that pass, one a line: suite, name. Written by",
+        "# The ONNX test cases that pass, one per line: suite, name. Written by",
         f"#     {PIN_COMMAND}",
         "# with each of the onnx versions (cases that a version lacks stay):",
         f"# onnx {' '.join(versions)}",

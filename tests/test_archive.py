@@ -109,7 +109,10 @@ FAULTS = {
     "missing array": (lambda header, arrays: arrays.pop("0.bias"), "declared but missing"),
     "changed number": (lambda header, arrays: arrays.update({"0.bias": np.zeros(3, np.float32)}), "SHA-256"),
     "wrong shape": (lambda header, arrays: arrays.update({"0.bias": np.zeros((3, 1), np.float32)}), r"\(3, 1\)"),
-    "wrong size": (lambda header, arrays: arrays.update({"0.bias": np.zeros(4000, np.float32)}), "declared are 12"),
+    "wrong size": (
+        lambda header, arrays: arrays.update({"0.bias": np.zeros(4000, np.float32)}),
+        "where 12 are declared",
+    ),
     "pickle": (lambda header, arrays: arrays.update({"0.bias": np.array([{}] * 3)}), "damaged|declared"),
     "unknown input": (lambda header, arrays: header["nodes"][0].update(inputs=["z"]), "which no node before it gives"),
     "missing key": (lambda header, arrays: header.pop("input"), "damaged"),

@@ -9,6 +9,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from snnrepro.cli import main
 from snnrepro.thesis import cells
@@ -212,6 +213,24 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(digits, tmp_pat
     done = _run("reproduce", "dense", "--data", digits, "-o", tmp_path / "file" / "out")
     assert done.exit_code == 2
     assert "nothing can be written there" in done.stderr
+
+
+def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(monkeypatch):
+    import functools
+    import io
+    from importlib import import_module
+
+    printing = import_module("snnrepro.cli.print")
+    workloads = cells.chosen("quick", ["dense"])
+    for is_terminal in (True, False):
+        output = io.StringIO()
+        monkeypatch.setattr(printing, "Console", functools.partial(Console, file=output, force_terminal=is_terminal))
+        with printing.cells_progress(workloads) as advance:
+            assert (advance is not None) == is_terminal
+            for cell in cells.cells("dense", workloads["dense"]) if is_terminal else ():
+                advance(cell, 0.5)
+                advance(cell, 0.5)
+        assert ("dense: converted by thesis" in output.getvalue()) == is_terminal
 
 
 @pytest.mark.parametrize("arguments", [["reproduce", "vgg"], ["reproduce", "dense", "--profile", "slow"], ["nothing"]])

@@ -167,7 +167,7 @@ def test_two_outputs_two_inputs_and_none_are_refused():
 INPUTS = {
     "float64": (TensorProto.DOUBLE, ["n", 2], "float32 is needed, got type DOUBLE"),
     "whole numbers": (TensorProto.INT64, ["n", 2], "got type INT64"),
-    "free axis": (TensorProto.FLOAT, ["n", "m"], r"fixed size; free are the axes \[1\]"),
+    "free axis": (TensorProto.FLOAT, ["n", "m"], r"fixed size; not fixed: axes \[1\]"),
     "negative": (TensorProto.FLOAT, ["n", -2], "fixed size"),
     "no axes": (TensorProto.FLOAT, [], "fixed size"),
     "huge": (TensorProto.FLOAT, ["n", 2**62, 2**62], "numbers for one image"),
@@ -185,7 +185,7 @@ def test_an_input_that_is_no_image_is_refused_by_name(fault):
 TENSORS = {
     "huge": (_declared([2**40, 2**40]), "too large"),
     "overflowing": (_declared([2**32, 2**32]), "too large"),
-    "negative": (_declared([-2, -3]), "too large or none"),
+    "negative": (_declared([-2, -3]), "too large or not a shape"),
     "more than there is": (_declared([2, 2**20]), "needs 8388608 bytes, it has 24"),
     "less than there is": (_declared([2, 1]), "needs 8 bytes, it has 24"),
     "many axes": (_declared([1] * 100_000), "axes"),
@@ -337,13 +337,16 @@ def test_a_declared_size_never_fills_the_memory(tmp_path):
 
 HUGE = 2**27
 SELECTIONS = {
-    "Slice": ([_node("Slice", ["x", "one", "end", "one"])], "accepted are 1048576"),
-    "Slice with steps": ([_node("Slice", ["x", "zero", "end", "one", "two"])], "accepted are 1048576"),
-    "Split": ([_node("Split", ["x"], "y", "z", axis=1)], "accepted are 1048576"),
-    "Split into parts": ([_node("Split", ["x"], "y", "z", axis=1, split=[1, HUGE - 1])], "accepted are 1048576"),
-    "Tile": ([_node("Tile", ["x", "twice"])], "accepted are 1048576"),
-    "Upsample": ([_node("Upsample", ["x", "factors"])], "accepted are 1048576"),
-    "Resize": ([_node("Resize", ["x", "", "factors"])], "accepted are 1048576"),
+    "Slice": ([_node("Slice", ["x", "one", "end", "one"])], "at most 1048576 are accepted"),
+    "Slice with steps": ([_node("Slice", ["x", "zero", "end", "one", "two"])], "at most 1048576 are accepted"),
+    "Split": ([_node("Split", ["x"], "y", "z", axis=1)], "at most 1048576 are accepted"),
+    "Split into parts": (
+        [_node("Split", ["x"], "y", "z", axis=1, split=[1, HUGE - 1])],
+        "at most 1048576 are accepted",
+    ),
+    "Tile": ([_node("Tile", ["x", "twice"])], "at most 1048576 are accepted"),
+    "Upsample": ([_node("Upsample", ["x", "factors"])], "at most 1048576 are accepted"),
+    "Resize": ([_node("Resize", ["x", "", "factors"])], "at most 1048576 are accepted"),
     "many": (
         [_node("Slice", ["x", "zero", "much", "one"], f"y{i}") for i in range(4)]
         + [_node("Sum", [f"y{i}" for i in range(4)])],
@@ -416,7 +419,7 @@ def test_groups_that_do_not_divide_the_kernel_are_refused_before_a_bias_is_made(
 def test_starts_without_ends_are_refused():
     tensors = [_tensor("one", _ints(1)), _tensor("two", _ints(1, 1)), _tensor("same", _ints(1, -1))]
     for inputs in (["two", "one", "two"], ["one", "one", "two"], ["two", "two", "same"]):
-        _refused(_model([_node("Slice", ["x", *inputs])], tensors, (3,)), "one start, end and step an axis")
+        _refused(_model([_node("Slice", ["x", *inputs])], tensors, (3,)), "one start, end and step per axis")
 
 
 def test_a_weight_that_exceeds_float32_when_folded_is_refused():
@@ -477,7 +480,7 @@ BAD_SHAPE = "{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }"
 ARCHIVES = {
     "huge npy header": (
         {"members": {"0.bias.npy": _head(BAD_SHAPE % (2**60)) + b"\0" * 16}},
-        "0.bias.*(declares|is none)",
+        "0.bias.*declares",
     ),
     "negative npy shape": ({"members": {"0.bias.npy": _head(BAD_SHAPE % -4) + b"\0" * 16}}, "0.bias.*plain array"),
     "nested npy header": ({"members": {"0.bias.npy": _head("(" * 110) + b"\0" * 16}}, "0.bias.*plain array"),
@@ -511,7 +514,10 @@ ARCHIVES = {
         "two",
     ),
     "array's shape": ({"change": lambda h: h["nodes"][0]["fields"]["bias"].update(shape=[2**32, 2**32])}, "declared"),
-    "negative array": ({"change": lambda h: h["nodes"][0]["fields"]["bias"].update(shape=[-4])}, "0.bias.*none"),
+    "negative array": (
+        {"change": lambda h: h["nodes"][0]["fields"]["bias"].update(shape=[-4])},
+        "0.bias.*is not valid",
+    ),
     "nodes": ({"change": lambda header: header.update(nodes=7)}, "damaged"),
 }
 

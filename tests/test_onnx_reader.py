@@ -40,7 +40,7 @@ def test_every_unsupported_node_is_named():
     message = str(refusal.value)
     assert "LRN 'the LRN'" in message
     assert "Erf 'the Erf'" in message
-    assert "supported are Add, AveragePool" in message
+    assert "supported: Add, AveragePool" in message
     assert "the MatMul" not in message
     assert "the Relu" not in message
 

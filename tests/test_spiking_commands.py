@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 
 import snnrepro
+from snnrepro.cli import main
 from snnrepro.metrics import accuracy
 from tests.test_command_line import _run
 
@@ -157,6 +159,19 @@ def test_run_can_stop_images_early_and_says_after_how_many_steps(spiking, data):
     refused = _run("run", spiking, data, "--early-exit", "soon")
     assert refused.exit_code == 2
     assert "neither 'certain' nor a number" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "names"),
+    [
+        ("convert", snnrepro.convert, ["recipe", "seed"]),
+        ("run", snnrepro.SpikingNetwork.run, ["simulator"]),
+    ],
+)
+def test_the_defaults_are_those_of_python(command, function, names):
+    options = {option.name: option.default for option in main.commands[command].params}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    assert {name: options[name] for name in names} == {name: defaults[name] for name in names}
 
 
 @pytest.mark.parametrize("command", ["convert", "run", "verify"])

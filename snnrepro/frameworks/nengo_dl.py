@@ -30,13 +30,13 @@ def import_nengo_dl() -> Any:
     Returns
     -------
     module
-        ``nengo_dl``; nothing in it is edited but one input of one builder (see `_reshape_filter_passthrough`).
+        ``nengo_dl``; nothing in it is changed except one input of one builder (see `_reshape_filter_passthrough`).
 
     Raises
     ------
     DependencyError
-        NengoDL, Nengo, TensorFlow or tf-keras is missing or only Keras 3 is there; the message names the command
-        that mends it.
+        NengoDL, Nengo, TensorFlow or tf-keras is missing or only Keras 3 is installed; the message names the
+        command that fixes it.
     """
     if "nengo_dl" in sys.modules:
         return sys.modules["nengo_dl"]
@@ -76,8 +76,8 @@ def _keras_under_its_old_names(tf: Any) -> Iterator[None]:
 def _no_child_process(tf: Any) -> Iterator[None]:
     """Answer NengoDL's question for a GPU from this process; it would start a second TensorFlow (up to 25 s) to ask."""
     original = subprocess.call
-    found = bool(tf.config.list_physical_devices("GPU"))
-    subprocess.call = lambda *args, **kwargs: 0 if found else 1
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    subprocess.call = lambda *args, **kwargs: 0 if has_gpu else 1
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ def import_tensorflow(*, keras_2: bool = True) -> Any:
     Raises
     ------
     DependencyError
-        TensorFlow is missing, or only Keras 3 can be had; the message names the command that mends it.
+        TensorFlow is missing, or only Keras 3 is installed; the message names the command that fixes it.
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise DependencyError(f"TensorFlow is not installed; run: {INSTALL}")
@@ -82,7 +82,7 @@ def seed_everything(tf: Any, seed: int) -> None:
 def _require_keras_2(tf: Any) -> None:
     try:
         # Only asked here: on TensorFlow >= 2.16 a missing tf-keras shows itself when tf.keras is first touched.
-        major = _keras_version(tf)[0]
+        major = _keras_major(tf)
     except ImportError as error:
         raise DependencyError(f"tf.keras cannot be imported ({error}); run: pip install tf-keras") from error
     if major >= 3:
@@ -97,8 +97,8 @@ def _require_keras_2(tf: Any) -> None:
         )
 
 
-def _keras_version(tf: Any) -> tuple[int, ...]:
+def _keras_major(tf: Any) -> int:
     version = getattr(tf.keras, "__version__", None)
     if version is None:  # some TensorFlow releases hide it behind the lazy loader
         version = __import__(str(tf.keras.Model.__module__).split(".")[0]).__version__
-    return tuple(int(part) for part in str(version).split(".")[:2])
+    return int(str(version).split(".")[0])

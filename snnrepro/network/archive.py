@@ -1,4 +1,4 @@
-"""A network in one npz file: a JSON header that declares the graph, and one float32 array a weight; never pickle.
+"""A network in one npz file: a JSON header that declares the graph, and one float32 array per weight; never pickle.
 
 The header (array ``header``, UTF-8 bytes) holds the format version, the nodes with their fields, and for every array
 its shape and SHA-256. Only declared arrays are read, so a changed, missing or foreign one is noticed and named.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, TypeVar
 import numpy as np
 
 from snnrepro.errors import ArchiveError, ModelError, one_line
-from snnrepro.files import read_array, written_whole
+from snnrepro.files import UNREADABLE, read_array, written_whole
 from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import LAYER_TYPES
@@ -107,10 +107,10 @@ def read(
             with np.errstate(all="ignore"):
                 built = build(archive, header)
     except MemoryError as error:
-        raise ArchiveError(f"{path}: its arrays do not fit into the memory") from error
+        raise ArchiveError(f"{path}: its arrays do not fit into memory") from error
     except ModelError as error:
         raise ArchiveError(f"{path}: {error}") from error
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(f"{path}: not a readable npz archive ({error})") from error
     except Exception as error:  # whatever its header says, the archive is at fault
         raise ArchiveError(f"{path}: the archive is damaged ({one_line(error)})") from error
@@ -146,7 +146,7 @@ def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
     """Return the network that `describe` wrote."""
     shape = header["input"]["shape"]
     if not _fits("tuple[int, ...]", _tuples(shape)) or min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
-        raise ArchiveError(f"the input's shape {reprlib.repr(shape)} is none")
+        raise ArchiveError(f"the input's shape {reprlib.repr(shape)} is not valid")
     keys = [value["array"] for entry in header["nodes"] for value in entry["fields"].values() if _is_array(value)]
     if len(set(keys)) < len(keys):  # each would be read anew, and fill the memory from a small file
         raise ArchiveError("an array is declared for two nodes")
@@ -163,7 +163,7 @@ def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping
     if _HEADER + ".npy" not in names:
         raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
     if len(set(names)) < len(names):
-        raise ArchiveError(f"members are there twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
+        raise ArchiveError(f"members occur twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
         raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
     header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
@@ -173,7 +173,7 @@ def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping
         raise ArchiveError(f"format {reprlib.repr(found)}, expected {kind!r}{hint}")
     version = header["version"]
     if type(version) is not int or version < 1:
-        raise ArchiveError(f"format version {reprlib.repr(version)} is none")
+        raise ArchiveError(f"format version {reprlib.repr(version)} is not a whole number of at least 1")
     if version > newest:
         raise ArchiveError(
             f"written in format version {version}, this snnrepro reads up to {newest}; "
@@ -215,12 +215,12 @@ def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyA
     key = declared["array"]
     shape: tuple[int, ...] = _tuples(declared["shape"])
     if not _fits("tuple[int, ...]", shape) or min(shape, default=0) < 0:
-        raise ArchiveError(f"array {key!r}: the declared shape {reprlib.repr(declared['shape'])} is none")
+        raise ArchiveError(f"array {key!r}: the declared shape {reprlib.repr(declared['shape'])} is not valid")
     try:
         info = archive.getinfo(f"{key}.npy")
         expected = 4 * math.prod(shape)
         if not expected <= info.file_size <= expected + 4096:  # 4096: an npy header is 128 bytes, larger is no array
-            raise ArchiveError(f"array {key!r} has {info.file_size} bytes, declared are {expected}")
+            raise ArchiveError(f"array {key!r} has {info.file_size} bytes where {expected} are declared")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise ArchiveError(
                 f"array {key!r} is compressed; an archive that snnrepro wrote stores its arrays as they are"
@@ -228,7 +228,7 @@ def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyA
         array = read_array(archive, key)
     except KeyError as error:
         raise ArchiveError(f"array {key!r} is declared but missing") from error
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+    except ValueError as error:
         raise ArchiveError(f"array {key!r} is damaged ({error})") from error
     if array.dtype != np.float32 or array.shape != shape:
         raise ArchiveError(f"array {key!r} is {array.dtype} {array.shape}, declared is float32 {shape}")

@@ -166,7 +166,7 @@ def _reshape(layer: layers.Reshape, shape: Shape) -> Shape:
 
 def _transpose(layer: layers.Transpose, shape: Shape) -> Shape:
     if sorted(layer.axes) != list(range(len(shape))):
-        raise ModelError(f"the axes {layer.axes} are no order of those of {shape}")
+        raise ModelError(f"the axes {layer.axes} are not a permutation of those of {shape}")
     return tuple(shape[axis] for axis in layer.axes)
 
 

@@ -60,7 +60,7 @@ def evaluate_constant(
         raise ModelError("only constants of numbers and truth values are computed")
     size = KNOWN[proto.op_type](present, attributes)
     if size > room:
-        raise ModelError(f"its declared result has up to {size} numbers, accepted are {room} (all constants together)")
+        raise ModelError(f"its declared result has up to {size} numbers, all constants together may have {room}")
     if proto.op_type == "ConstantOfShape":  # by far the most frequent, and trivial: no session for it
         return {proto.output[0]: _constant_of_shape(attributes, present[0])}
     if proto.op_type in ("Div", "Mod"):
@@ -136,7 +136,7 @@ def _whole(array: AnyArray) -> list[int]:
 def _shape(array: AnyArray) -> tuple[int, ...]:
     shape = tuple(_whole(array))
     if any(size < 0 for size in shape):
-        raise ModelError(f"its declared shape {list(shape)} is none")
+        raise ModelError(f"{list(shape)} is not a shape")
     return shape
 
 
@@ -148,7 +148,7 @@ def _padded(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
 def _range(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
     start, limit, delta = (array.reshape(-1)[0].item() for array in inputs)
     if not delta or not all(math.isfinite(number) for number in (start, limit, delta)):
-        raise ModelError(f"from {start} to {limit} in steps of {delta} is no range")
+        raise ModelError(f"from {start} to {limit} in steps of {delta} is not a range")
     count: int = math.ceil((limit - start) / delta)
     return max(0, count)
 

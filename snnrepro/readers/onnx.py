@@ -67,7 +67,7 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
         error.args = (f"{where}{error}",)
         raise
     except MemoryError as error:
-        raise ModelError(f"{where}its weights do not fit into the memory ({one_line(error)})") from error
+        raise ModelError(f"{where}its weights do not fit into memory ({one_line(error)})") from error
     except Exception as error:  # text that is none, numbers beyond C's: protobuf and onnx raise what they like
         raise ModelError(f"{where}not an ONNX model that can be read ({one_line(error)})") from error
 
@@ -165,7 +165,7 @@ def _readers(graph: onnx.GraphProto) -> dict[str, set[str]]:
 def _opset(model: onnx.ModelProto) -> int:
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     if not 1 <= opset <= 1000:
-        raise ModelError(f"operator set {opset} of ONNX is none")
+        raise ModelError(f"ONNX has no operator set {opset}")
     return int(opset)
 
 
@@ -183,7 +183,7 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
     if not dims or free:
         raise ModelError(
             f"{where}: every axis but the first (the batch) needs a fixed size; "
-            f"free are the axes {reprlib.repr(free) if free else 'all'}"
+            f"not fixed: axes {reprlib.repr(free) if free else 'all'}"
         )
     shape = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(shape) > 16 or math.prod(shape) > LARGEST:
@@ -224,7 +224,7 @@ def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
             problems.append(f"{place}: {error}")
             failed.update(outputs)
     if problems:
-        hint = f"supported are {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
+        hint = f"supported: {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
         raise UnsupportedError(problems, hint)
     return nodes
 
@@ -241,7 +241,7 @@ def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
     except ModelError:
         raise
     except MemoryError as error:
-        raise ModelError(f"its result does not fit into the memory ({one_line(error)})") from error
+        raise ModelError(f"its result does not fit into memory ({one_line(error)})") from error
     except Exception as error:  # a handler trusts its arguments; those of a hostile model are anything
         raise ModelError(
             f"its attributes or inputs are not what the operator's specification says ({one_line(error)})"
@@ -278,7 +278,7 @@ def _read_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
     _check_supported(proto, reading, computed)
     outputs = [name for name in proto.output if name]
     if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
-        raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each by another name")
+        raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each differently")
     attributes = _attributes(proto, reading)
     if not computed:
         arrays = [value for value in inputs if not isinstance(value, Variable)]
@@ -326,7 +326,7 @@ def _check_signature(handler: Any, n_inputs: int, attributes: Mapping[str, Any])
     least = sum(parameter.default is parameter.empty for parameter in positional) - 1
     many = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
     if n_inputs < least or (n_inputs > len(positional) - 1 and not many):
-        raise ModelError(f"it has {n_inputs} inputs, from {least} to {len(positional) - 1} are known")
+        raise ModelError(f"it has {n_inputs} inputs, from {least} to {len(positional) - 1} are accepted")
 
 
 def _attributes(proto: onnx.NodeProto, reading: _Reading) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Tensors:
         shape = tuple(tensor.dims)
         if len(shape) > _MOST_AXES or any(size < 0 for size in shape) or math.prod(shape) > LARGEST:
             raise ModelError(
-                f"{where}: the declared shape {reprlib.repr(list(shape))} is too large or none "
+                f"{where}: the declared shape {reprlib.repr(list(shape))} is too large or not a shape "
                 f"(accepted: up to {_MOST_AXES} axes of 0 or more, {LARGEST} numbers)"
             )
         plain = _PLAIN.get(tensor.data_type)

@@ -100,7 +100,7 @@ def print_comparison(first: Results, second: Results, console: Console) -> None:
     differing = sum(one.agrees is False for one in found)
     compared = sum(one.agrees is not None for one in found)
     only = len({one.cell for one in first.measured} ^ {one.cell for one in second.measured})
-    console.print(f"{compared} figures compared, {differing} differ; {only} cells are in one of the two only")
+    console.print(f"{compared} figures compared, {differing} differ; {only} cells are in only one of the two")
 
 
 def _conditions(first: Results, second: Results) -> dict[str, tuple[Any, Any]]:

@@ -116,7 +116,7 @@ def _time_caption(curves: Mapping[System, Sequence[tuple[int, float]]], keras: f
             seen.append(f"{name} takes {_times(value / keras)} Keras’s time here at n={n_steps}")
     words = ", ".join(seen)
     return (words[:1].upper() + words[1:] + ". " if words else "") + (
-        "The axis is logarithmic: a straight rise in n_steps is bent. The thesis’s seconds are those of its GPU."
+        "The axis is logarithmic: linear growth in n_steps looks curved. The thesis’s seconds are those of its GPU."
     )
 
 

@@ -79,7 +79,7 @@ class Plot:
     model : str
         Which network it shows.
     alt : str
-        What it shows, for who cannot see it.
+        What it shows, for readers who cannot see it.
     caption : str
         What to see in it.
     svg : str

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnrepro.errors import DataError, one_line
-from snnrepro.files import read_array, written_whole
+from snnrepro.files import opened_npz, read_array, written_whole
 from snnrepro.report.html import write_html
 from snnrepro.report.markdown import PLOTS, write_markdown
 from snnrepro.report.plots import plots as all_plots
@@ -102,9 +101,6 @@ def read_samples(path: Path) -> dict[str, AnyArray]:
     """
     if not path.exists():
         return {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name[: -len(".npy")] for name in archive.namelist() if name.endswith(".npy")]
-            return {name: read_array(archive, name) for name in names}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {one_line(error)}") from error
+    with opened_npz(path) as archive:
+        names = [name[: -len(".npy")] for name in archive.namelist() if name.endswith(".npy")]
+        return {name: read_array(archive, name) for name in names}

@@ -70,7 +70,7 @@ def raster_plot(samples: Samples, model: str) -> Plot | None:
     spikes = f"Spikes shown, by recipe and layer: {'; '.join(counted)}."
     alt = f"{model_name(model)}: spikes on one image{digit}, neurons against steps. {spikes}"
     caption = (
-        f"{model_name(model)}, one image{digit}: a mark is a spike of a neuron (of at most 128 a layer) in a step; "
+        f"{model_name(model)}, one image{digit}: each mark is a neuron’s spike in a step (of at most 128 per layer); "
         f"rows that stay empty cost nothing. {spikes}"
     )
     return draw(f"spikes-{model}", "spikes", model, height, paint, alt, caption)

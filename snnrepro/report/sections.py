@@ -100,7 +100,7 @@ _CONVERTED = (
 )
 _OPERATIONS = (
     "A synaptic operation is one addition caused by one spike at one synapse; the trained network makes a "
-    "multiplication and an addition for each of its weights’ uses. Means over images and seeds."
+    "multiplication and an addition each time it uses a weight. Means over images and seeds."
 )
 _NAMES = {
     "accuracy": "Accuracy",

@@ -87,7 +87,7 @@ def operations_table(document: Mapping[str, Any]) -> Table | None:
             groups[model_name(model)] = [own, *rows] if trained else rows
     if not groups:
         return None
-    return table("Operations an image", ("|", "n", "spikes", "operations", "over Keras’s"), groups)
+    return table("Operations per image", ("|", "n", "spikes", "operations", "over Keras’s"), groups)
 
 
 def _operations(name: str, n_steps: int, spikes: float | None, synops: float | None, macs: float | None) -> list[Cell]:

@@ -47,7 +47,7 @@ def overall(document: Mapping[str, Any]) -> Overall:
 
 def _meaning(outcome: str, counts: Mapping[str, int]) -> str:
     judged = counts["pass"] + counts["fail"]
-    rest = f" {counts['not judged']} more could not be judged; why stands below." if counts["not judged"] else ""
+    rest = f" {counts['not judged']} more could not be judged; the reasons are below." if counts["not judged"] else ""
     if outcome == "pass":
         every = "The one figure that could be judged here lies within its bounds."
         if judged > 1:

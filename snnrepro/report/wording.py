@@ -82,7 +82,7 @@ def span(values: Sequence[float], unit: str = "%") -> str:
 
 
 def moment(text: Any) -> str:
-    """Return an ISO time to the minute, in UTC; what is none as it is."""
+    """Return an ISO time to the minute, in UTC; any other value as text, unchanged."""
     try:
         when = datetime.fromisoformat(text)
     except (TypeError, ValueError):

@@ -65,7 +65,7 @@ class NengoDLSimulator:
         Images simulated together. The input is tiled over time, so memory grows with
         ``minibatch_size * n_steps * n_in``: 500 MNIST images at 60 steps are 94 MB.
     merge : bool
-        Whether NengoDL merges operators, which it does of itself; without it convolutional networks run several times
+        Whether NengoDL merges operators, which is its default; without it convolutional networks run several times
         as fast.
 
     Examples

@@ -64,7 +64,7 @@ def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
     Parameters
     ----------
     spiking : SpikingNetwork
-        What to write, up to its readout; what stands behind that is no matter of spikes.
+        What to write, up to its readout; what comes after the readout has no spikes.
     counted : bool
         Whether spikes and synaptic operations are counted, which costs time in every step.
 

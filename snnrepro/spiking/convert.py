@@ -85,7 +85,7 @@ class Recipe:
             and self.neuron != replace(_FITTED, tau=self.neuron.tau)
         ):
             raise ModelError(
-                f"Recipe: only neurons with reset by subtraction, one spike a step and no growth of their own are "
+                f"Recipe: only neurons with reset by subtraction, one spike per step and no growth of their own are "
                 f"fitted, got {self.neuron}; use threshold='percentile'"
             )
         if not 0 < self.percentile <= 100 or not self.outweigh or min(self.outweigh) < 1 or not self.dt > 0:
@@ -192,8 +192,8 @@ def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArr
         if isinstance(recipe.neuron, LIF):
             return None, None
         raise DataError(
-            f"the recipe {recipe.name!r} needs calibration images: some hundred images (n_images, "
-            f"{', '.join(map(str, network.input_shape))}) as the network was trained on"
+            f"the recipe {recipe.name!r} needs calibration images: a few hundred images (n_images, "
+            f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
         )
     images, labels = given if isinstance(given, tuple) else (given, None)
     x = np.asarray(images, np.float32)

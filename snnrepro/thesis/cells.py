@@ -43,7 +43,7 @@ class Workload:
     n_steps : tuple of int
         At which they are; each is fitted for its own.
     merge : bool
-        Whether NengoDL merges operators, as it does of itself: in convolutional networks that costs several times the
+        Whether NengoDL merges operators, which is its default: in convolutional networks that costs several times the
         time, and it changes no number.
     """
 

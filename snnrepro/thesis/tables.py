@@ -119,7 +119,7 @@ class Grounds:
     trained_in_full : bool
         Whether the networks were trained on all of it for the thesis's epochs.
     n_images : int
-        Test images behind the figure, those of one seed; 0 where it is none of images.
+        Test images behind the figure, those of one seed; 0 where the figure is not about images.
     gpu : bool
         Whether TensorFlow saw a GPU.
     """

@@ -139,7 +139,7 @@ def _batch_normalization(
 ) -> Any:
     x = variable(x)
     if training_mode or not is_test or not spatial or not call.only_first:
-        raise ModelError("only inference with one mean and variance a channel can be converted")
+        raise ModelError("only inference with one mean and variance per channel can be converted")
     names = ("scale", "B", "mean", "var")
     factors, offsets, means, variances = (
         weights(value, name).astype(np.float64) for name, value in zip(names, (scale, b, mean, var))
@@ -189,5 +189,5 @@ def _bias(given: Any, n_out: int) -> AnyArray:
     """Return one bias for each of the `n_out` channels that a convolution gives, zeros where there is none."""
     bias = np.zeros(n_out, np.float32) if given is None else weights(given, "the bias")
     if bias.shape != (n_out,):
-        raise ModelError(f"the bias must have the shape {(n_out,)}, one number a channel, got {bias.shape}")
+        raise ModelError(f"the bias must have the shape {(n_out,)}, one number per channel, got {bias.shape}")
     return bias

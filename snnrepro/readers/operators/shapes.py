@@ -74,10 +74,10 @@ def _squeeze(call: Call, x: Any, axes_input: Any = None, *, axes: Any = None) ->
     x = variable(x)
     given = axes if axes_input is None else axes_input
     if given is None:
-        raise ModelError("without axes the batch axis would go too where it is 1")
+        raise ModelError("without axes, a batch of one image would lose its batch axis too")
     gone = {inner_axis(axis, x.rank) for axis in integers(given, "axes")}
     if any(x.shape[axis] != 1 for axis in gone):
-        raise ModelError(f"only axes of size 1 can go, got {sorted(gone)} of {x.shape} (without the batch)")
+        raise ModelError(f"only axes of size 1 can be removed, got {sorted(gone)} of {x.shape} (without the batch)")
     return call.add(Reshape(tuple(size for axis, size in enumerate(x.shape) if axis not in gone)), x)
 
 
@@ -157,7 +157,7 @@ def _slice(
     places = list(range(len(first))) if chosen is None else integers(chosen, "axes")
     strides = [1] * len(first) if steps is None else integers(steps, "steps")
     if not len(first) == len(last) == len(places) == len(strides) == len({axis % x.rank for axis in places}):
-        raise ModelError(f"one start, end and step an axis are needed, got {first}, {last}, {strides} for {places}")
+        raise ModelError(f"one start, end and step per axis are needed, got {first}, {last}, {strides} for {places}")
     taken: dict[int, Sequence[int]] = {}
     for axis, begin, end, step in zip(places, first, last, strides):
         if axis % x.rank == 0 and (begin, step) == (0, 1) and end >= call.batch:
@@ -181,7 +181,7 @@ def _split(
     else:
         sizes = integers(given, "split")
     if sum(sizes) != size or len(sizes) != call.n_outputs or min(sizes) < 1:
-        raise ModelError(f"{sizes} are no {call.n_outputs} parts of an axis of {size}, each of at least 1")
+        raise ModelError(f"{sizes} do not split an axis of {size} into {call.n_outputs} parts of at least 1")
     ends = itertools.accumulate(sizes)
     return [_selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
 
@@ -204,7 +204,7 @@ def _tile(call: Call, x: Any, repeats: Any) -> Any:
 def _check_length(length: int) -> None:
     """Refuse more indices than a layer may keep; to be called before they are built."""
     if length > MOST_INDICES:
-        raise ModelError(f"{length} entries of an axis would be selected one by one, accepted are {MOST_INDICES}")
+        raise ModelError(f"{length} entries of an axis would be taken singly, at most {MOST_INDICES} are accepted")
 
 
 def _selected(call: Call, x: Variable, taken: Mapping[int, Sequence[int]]) -> Variable:

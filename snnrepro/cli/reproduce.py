@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from snnrepro.cli import options
+from snnrepro.cli.print import cells_progress, console, print_json
+from snnrepro.datasets import load_mnist
 from snnrepro.errors import DependencyError, SnnReproError
+from snnrepro.files import written_whole
+from snnrepro.thesis.cells import MODELS, chosen
 
 if TYPE_CHECKING:
     from snnrepro.thesis.reproduce import Results
 
-_MODELS = ("dense", "cnn", "autoencoder")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.command()
-@click.argument("models", nargs=-1, type=click.Choice(_MODELS))
-@click.option("--profile", type=click.Choice(["quick", "thesis"]), default="quick", show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="An mnist.npz or a folder of IDX files.")
+@click.argument("models", nargs=-1, type=options.MODEL)
+@click.option("--profile", type=options.PROFILE, default="quick", show_default=True, help="How much to measure.")
+@click.option("--data", type=options.PATH, help="An mnist.npz or a folder of IDX files.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("snnrepro-results"),
     show_default=True,
-    help="Folder for results, report and everything that was trained.",
+    help="Folder for the results, the report and the trained networks.",
 )
-@click.option("--seeds", type=click.IntRange(1), help="Trainings of each model; 5 are the thesis's one an n_steps.")
+@click.option("--seeds", type=options.STEPS, help="Trainings per model; the thesis has 5, one for each n_steps.")
 @click.option(
-    "--strides", type=click.Choice(["1,2,2", "1,1,2"]), default="1,2,2", show_default=True, help="Of the CNN."
+    "--strides", type=click.Choice(["1,2,2", "1,1,2"]), default="1,2,2", show_default=True, help="Strides of the CNN."
 )
-@click.option("--again", is_flag=True, help="Measure what the folder holds already once more.")
-@click.option("--check", type=click.Path(path_type=Path), help="Judge the results of this folder; measure nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the tables.")
+@click.option("--again", is_flag=True, help="Measure again what the folder already holds.")
+@click.option("--check", type=options.PATH, help="Judge the results of this folder; measure nothing.")
+@options.as_json
 def reproduce(
     models: tuple[str, ...],
     profile: str,
@@ -57,19 +58,16 @@ def reproduce(
     Example: snnrepro reproduce dense --profile quick
     """
     from snnrepro.report import results_json
-    from snnrepro.report.console import cells_progress
 
     if check is not None:
         _show(results_json.read(check), as_json)
         return
-    from snnrepro.datasets import load_mnist
     from snnrepro.thesis import reproduce as thesis
-    from snnrepro.thesis.cells import chosen
 
     mnist = load_mnist(data)
     _require_writable(output)
     click.echo(f"data: {mnist.describe()}", err=True)
-    wanted = models or _MODELS
+    wanted = models or MODELS
     with cells_progress(chosen(profile, wanted, seeds)) as progress:
         results = thesis.reproduce(
             profile, mnist, output, wanted, seeds, [int(stride) for stride in strides.split(",")], again, progress
@@ -82,9 +80,9 @@ def reproduce(
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@_json
+@click.argument("first", type=options.PATH)
+@click.argument("second", type=options.PATH)
+@options.as_json
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Put the results.json (or folder) FIRST beside SECOND, figure by figure, and what differs in their conditions.
 
@@ -93,12 +91,11 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     Example: snnrepro compare mine/results.json theirs/results.json
     """
     from snnrepro.report import comparison, results_json
-    from snnrepro.report.console import console
 
     both = results_json.read(first), results_json.read(second)
     found = comparison.as_dict(*both)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         comparison.print_comparison(*both, console())
     if not found["agrees"]:
@@ -106,7 +103,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=options.PATH)
 def report(folder: Path) -> None:
     """Write report.html, report.md and the plots of the results in FOLDER once more.
 
@@ -120,10 +117,9 @@ def report(folder: Path) -> None:
 
 def _show(results: Results, as_json: bool) -> None:
     from snnrepro.report import results_json, terminal
-    from snnrepro.report.console import console
 
     if as_json:
-        click.echo(json.dumps(results_json.as_dict(results), indent=2))
+        print_json(results_json.as_dict(results))
     else:
         terminal.print_results(results, console())
     if not results.passed:
@@ -143,8 +139,6 @@ def _reported(folder: Path) -> list[Path]:
 
 def _require_writable(folder: Path) -> None:
     """Find out before minutes of work, not after, that nothing can be written there."""
-    from snnrepro.files import written_whole
-
     probe = folder / ".snnrepro-probe"
     try:
         with written_whole(probe):
@@ -154,3 +148,6 @@ def _require_writable(folder: Path) -> None:
         raise SnnReproError(
             f"{folder}: nothing can be written there ({error.strerror}); choose a folder with -o"
         ) from error
+
+
+COMMANDS = (reproduce, compare, report)

@@ -1,0 +1,25 @@
+"""Arguments and options that several commands share, once; names and defaults come from where they are defined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from snnrepro.spiking.convert import RECIPES
+from snnrepro.spiking.run import SIMULATORS
+from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.thesis.cells import MODELS, PROFILES
+
+N_STEPS = SpikingNetwork.n_steps
+
+PATH = click.Path(path_type=Path)
+STEPS = click.IntRange(1)
+RECIPE = click.Choice(list(RECIPES))
+SIMULATOR = click.Choice(list(SIMULATORS))
+MODEL = click.Choice(MODELS)
+PROFILE = click.Choice(list(PROFILES))
+
+model = click.argument("model", type=PATH)
+data = click.argument("data", type=PATH)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

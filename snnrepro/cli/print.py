@@ -1,0 +1,181 @@
+"""What the commands print: JSON, progress bars, and tables of a network, of a verification and of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from snnrepro.files import written_whole
+from snnrepro.metrics import accuracy
+from snnrepro.thesis.cells import cells, relative_cost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnrepro.arrays import IntArray
+    from snnrepro.network.graph import Network, Node
+    from snnrepro.spiking.run import Run
+    from snnrepro.thesis.cells import Cell, Workload
+    from snnrepro.verification import Verification
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print JSON."""
+    click.echo(json.dumps(content, indent=2))
+
+
+def console() -> Console:
+    """Return a console as wide as the terminal; a pipe has no width, the tables are kept whole in it."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(width=120, highlight=False)
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: float = 1.0) -> Iterator[Callable[..., None] | None]:
+    """Show a bar with the time left on a terminal, nothing in a pipe; advanced by parts of `total`."""
+    terminal = Console(stderr=True)
+    if not terminal.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda part, **options: bar.update(task, advance=part, **options)
+
+
+@contextlib.contextmanager
+def cells_progress(workloads: Mapping[str, Workload]) -> Iterator[Callable[[Cell, float], None] | None]:
+    """Show the cell that is measured and the time left for all of them on a terminal, nothing in a pipe."""
+    costs = {cell: relative_cost(cell, load) for model, load in workloads.items() for cell in cells(model, load)}
+    with progress_bar("starting", sum(costs.values())) as advance:
+        yield advance and (lambda cell, fraction: advance(costs[cell] * fraction, description=cell.describe()))
+
+
+def layers_as_dict(network: Network) -> dict[str, Any]:
+    """Return input, layers with their output shapes and numbers of parameters, and the total."""
+    layers: list[dict[str, Any]] = [
+        {
+            "name": node.name,
+            "layer": type(node.layer).__name__,
+            "inputs": list(node.inputs),
+            "shape": list(network.shapes[node.name]),
+            "parameters": _parameters(node),
+        }
+        for node in network.nodes
+    ]
+    return {
+        "input": {"name": network.input_name, "shape": list(network.input_shape)},
+        "layers": layers,
+        "parameters": sum(layer["parameters"] for layer in layers),
+    }
+
+
+def print_layers(network: Network) -> None:
+    """Print one row per layer: kind, name, what it reads, output shape, parameters."""
+    described = layers_as_dict(network)
+    table = _table({"layer": _WHOLE, "name": _FOLDED, "reads": _FOLDED, "output shape": _WHOLE, "parameters": _NUMBER})
+    table.add_row("input", escape(network.input_name), "", _shape(network.input_shape), "")
+    for layer in described["layers"]:
+        names = escape(layer["name"]), escape(", ".join(layer["inputs"]))
+        table.add_row(layer["layer"], *names, _shape(layer["shape"]), f"{layer['parameters']:,}")
+    console().print(table)
+    console().print(f"{described['parameters']:,} parameters; every node can be converted")
+
+
+def print_verification(verification: Verification) -> None:
+    """Print one row per comparison, and the first layer that differs."""
+    table = _table(
+        {"hop": _FOLDED, "layer": _FOLDED, "max error": _NUMBER, "relative": _NUMBER, "Pearson r": _NUMBER, "": _WHOLE}
+    )
+    for comparison in verification.comparisons:
+        verdict = "[green]agrees[/green]" if comparison.agrees else "[bold red]differs[/bold red]"
+        numbers = f"{comparison.max_error:.2g}", f"{comparison.relative_error:.2g}", f"{comparison.pearson:.6f}"
+        table.add_row(comparison.hop, escape(comparison.layer), *numbers, verdict)
+    console().print(table)
+    first = verification.first_difference
+    if first is None:
+        console().print(f"[bold green]all {len(verification.comparisons)} comparisons agree[/bold green]")
+    else:
+        console().print(f"[bold red]the first difference: {escape(first.layer)} ({first.hop})[/bold red]")
+
+
+def run_as_dict(run: Run, labels: IntArray | None) -> dict[str, Any]:
+    """Return what `print_run` prints as plain numbers; the accuracy is None without labels."""
+    return {
+        "n_images": len(run.predictions),
+        "n_steps": run.n_steps,
+        "mean_steps": run.mean_steps,
+        "accuracy": None if labels is None else asdict(accuracy(run.predictions, labels)),
+        "spikes_per_image": {name: float(counts.mean()) for name, counts in run.spike_counts.items()},
+        "n_neurons": dict(run.n_neurons),
+        "sparsity": run.sparsity,
+        "synaptic_operations_per_image": float(run.synaptic_operations.mean()),
+        "macs_per_image": float(run.macs.mean()),
+    }
+
+
+def print_run(run: Run, labels: IntArray | None) -> None:
+    """Print accuracy, spikes by population, and synaptic operations."""
+    described = run_as_dict(run, labels)
+    table = _table(
+        {"neurons": _FOLDED, "number": _NUMBER, "spikes per image": _NUMBER, "spikes per neuron and step": _NUMBER}
+    )
+    for name, spikes in described["spikes_per_image"].items():
+        share = spikes / (run.n_neurons[name] * run.mean_steps)
+        table.add_row(escape(name), f"{run.n_neurons[name]:,}", f"{spikes:,.1f}", f"{share:.3f}")
+    console().print(table)
+    steps = f"{run.n_steps} steps" + ("" if run.stopped_after is None else f" at most, {run.mean_steps:.2f} on average")
+    console().print(f"{described['n_images']:,} images, {steps}, sparsity {run.sparsity:.3f}")
+    console().print(
+        f"{described['synaptic_operations_per_image']:,.0f} synaptic operations per image, and "
+        f"{described['macs_per_image']:,.0f} multiplications, done once, in the layers that read the image"
+    )
+    if labels is not None:
+        console().print(f"[bold]accuracy {accuracy(run.predictions, labels)}[/bold], with its 95 % interval")
+
+
+def save_run(run: Run, path: Path) -> None:
+    """Write scores, predictions, spike counts and operations to an npz file."""
+    counts = {f"spike_counts/{name.replace('/', '_')}": values for name, values in run.spike_counts.items()}
+    with written_whole(path) as file:
+        np.savez(
+            file,
+            scores=run.scores,
+            predictions=run.predictions,
+            steps=np.array(run.steps),
+            steps_used=run.steps_used,
+            synaptic_operations=run.synaptic_operations,
+            macs=run.macs,
+            **counts,  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
+        )
+
+
+_WHOLE: dict[str, Any] = {"no_wrap": True}
+_FOLDED: dict[str, Any] = {"overflow": "fold"}
+_NUMBER: dict[str, Any] = {"no_wrap": True, "justify": "right"}
+
+
+def _table(columns: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return an empty table with these headings and styles."""
+    table = Table()
+    for heading, style in columns.items():
+        table.add_column(heading, **style)
+    return table
+
+
+def _parameters(node: Node) -> int:
+    values = (getattr(node.layer, field.name) for field in fields(node.layer))
+    return sum(value.size for value in values if isinstance(value, np.ndarray))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
