@@ -13,7 +13,8 @@ import pytest
 from snnrepro.environment import environment
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import MODELS, PROFILES, cells
-from snnrepro.thesis.reproduce import collect, describe
+from snnrepro.thesis.reproduce import describe
+from snnrepro.thesis.results import collect
 from snnrepro.thesis.road import Road
 
 

@@ -12,7 +12,7 @@ import click
 from snnrepro.errors import DependencyError, SnnReproError
 
 if TYPE_CHECKING:
-    from snnrepro.thesis.reproduce import Results
+    from snnrepro.thesis.results import Results
 
 _MODELS = ("dense", "cnn", "autoencoder")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -56,8 +56,8 @@ def reproduce(
 
     Example: snnrepro reproduce dense --profile quick
     """
-    from snnrepro.report import results_json
     from snnrepro.report.console import cells_progress
+    from snnrepro.thesis import results as results_json
 
     if check is not None:
         _show(results_json.read(check), as_json)
@@ -92,8 +92,9 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
     Example: snnrepro compare mine/results.json theirs/results.json
     """
-    from snnrepro.report import comparison, results_json
+    from snnrepro.report import comparison
     from snnrepro.report.console import console
+    from snnrepro.thesis import results as results_json
 
     both = results_json.read(first), results_json.read(second)
     found = comparison.as_dict(*both)
@@ -119,8 +120,9 @@ def report(folder: Path) -> None:
 
 
 def _show(results: Results, as_json: bool) -> None:
-    from snnrepro.report import results_json, terminal
+    from snnrepro.report import terminal
     from snnrepro.report.console import console
+    from snnrepro.thesis import results as results_json
 
     if as_json:
         click.echo(json.dumps(results_json.as_dict(results), indent=2))

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from snnrepro.report import results_json
+from snnrepro.thesis import results as results_json
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import MODELS, PROFILES, cells
 

@@ -125,7 +125,7 @@ def test_a_damaged_cell_is_named(content, tmp_path):
 
 
 def test_results_read_again_are_the_results(nengo_dl, data, tiny, tmp_path):
-    from snnrepro.report import results_json
+    from snnrepro.thesis import results as results_json
 
     results = reproduce.reproduce("quick", data, tmp_path, ("autoencoder",))
     results_json.write(results, tmp_path / "results.json")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import MODELS, PROFILES, Measured, cells
-from snnrepro.thesis.reproduce import collect
+from snnrepro.thesis.results import collect
 from snnrepro.thesis.road import accuracy
 from snnrepro.thesis.tables import Grounds
 

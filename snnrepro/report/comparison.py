@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snnrepro.thesis.cells import Cell, Measured
-    from snnrepro.thesis.reproduce import Results
+    from snnrepro.thesis.results import Results
 
 _KINDS = ("accuracy", "ssim", "seconds")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from snnrepro.report.figure import COLOURS, INK, WIDTH, Plot, draw
-from snnrepro.report.wording import model_name
+from snnrepro.report.names import model_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
