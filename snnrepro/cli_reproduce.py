@@ -64,13 +64,13 @@ def reproduce(
         return
     from snnrepro.datasets import load_mnist
     from snnrepro.thesis import reproduce as thesis
-    from snnrepro.thesis.cells import chosen
+    from snnrepro.thesis.cells import workloads
 
     mnist = load_mnist(data)
     _require_writable(output)
     click.echo(f"data: {mnist.describe()}", err=True)
     wanted = models or _MODELS
-    with cells_progress(chosen(profile, wanted, seeds)) as progress:
+    with cells_progress(workloads(profile, wanted, seeds)) as progress:
         results = thesis.reproduce(
             profile, mnist, output, wanted, seeds, [int(stride) for stride in strides.split(",")], again, progress
         )

@@ -9,12 +9,13 @@ import numpy as np
 from snnrepro.report.report import write_pages
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import Cell, Measured
-from snnrepro.thesis.results import PROTOCOL, Converted, Line, Results, TrendLine
-from snnrepro.thesis.tables import Verdict
+from snnrepro.thesis.comparisons import Comparison, Converted, TrendComparison
+from snnrepro.thesis.judge import Verdict
+from snnrepro.thesis.results import PROTOCOL, Results
 
 SEEDS = (0, 1, 2, 3, 4)
 PRINTED = {
-    (model, quantity): tuple(row.value for row in tables.rows(model) if row.quantity == quantity)
+    (model, quantity): tuple(row.value for row in tables.figures(model) if row.quantity == quantity)
     for model in ("dense", "cnn")
     for quantity in ("accuracy", "training", "inference")
 }
@@ -36,14 +37,14 @@ def document():
     """Return results in which everything that can be judged passes."""
     rng = np.random.RandomState(0)
     measured, lines = [], []
-    for row in (row for model in ("dense", "cnn") for row in tables.rows(model) if row.quantity != "accuracy_loss"):
+    for row in (row for model in ("dense", "cnn") for row in tables.figures(model) if row.quantity != "accuracy_loss"):
         is_accuracy = row.quantity == "accuracy"
         noise = rng.uniform(-0.8, 0.8, len(SEEDS)) if is_accuracy else 1.3 + rng.uniform(0.2, 0.3, len(SEEDS))
         values = row.value + noise if is_accuracy else row.value * noise
         if row.n_steps == 1 and is_accuracy:
             values = [row.value] * len(SEEDS)
         lines.append(_line(row, [round(float(x), 2) for x in values]))
-        accuracies = {line.row: line.values for line in lines if line.row.quantity == "accuracy"}
+        accuracies = {line.printed: line.values for line in lines if line.printed.quantity == "accuracy"}
         for seed, x in zip(SEEDS, values):
             cell = Cell(row.model, row.system, row.quantity, seed, row.n_steps)
             if row.quantity == "training":
@@ -52,7 +53,7 @@ def document():
                 own = next(by_seed for judged, by_seed in accuracies.items() if _at(judged) == _at(row))
                 macs = None if row.n_steps else MACS[row.model]
                 measured.append(Measured(cell, float(x), 10_000, 10_000, {row.n_steps: own[seed]}, macs=macs))
-    (loss,) = [row for row in tables.rows("dense") if row.quantity == "accuracy_loss"]
+    (loss,) = [row for row in tables.figures("dense") if row.quantity == "accuracy_loss"]
     lines.append(_line(loss, [7.1, 4.8, 11.0, 6.2, 7.9]))
     converted = []
     for (model, recipe, synapse), by_n in CONVERTED.items():
@@ -91,11 +92,11 @@ def document():
             "libraries": {"snnrepro": "0.1.0", "numpy": "2.4.6", "tensorflow": "2.21.0", "tf2onnx": None},
         },
         measured=tuple(measured),
-        lines=tuple(lines),
+        comparisons=tuple(lines),
         trends=(
-            TrendLine(linear, 0.9991, Verdict("pass", "at least 0.98")),
-            TrendLine(constant, 0.062, Verdict("pass", "at most 0.25")),
-            TrendLine(tables.trends("cnn")[0], 0.9996, Verdict("pass", "at least 0.98")),
+            TrendComparison(linear, 0.9991, Verdict("pass", "at least 0.98")),
+            TrendComparison(constant, 0.062, Verdict("pass", "at most 0.25")),
+            TrendComparison(tables.trends("cnn")[0], 0.9996, Verdict("pass", "at least 0.98")),
         ),
         converted=tuple(converted),
     )
@@ -130,9 +131,9 @@ def write(folder, results, arrays):
 
 def with_line(results, index, **changes):
     """Return results with a line (a printed figure and what was measured) changed."""
-    lines = list(results.lines)
+    lines = list(results.comparisons)
     lines[index] = replace(lines[index], **changes)
-    return replace(results, lines=tuple(lines))
+    return replace(results, comparisons=tuple(lines))
 
 
 def _at(row):
@@ -141,11 +142,11 @@ def _at(row):
 
 def _line(row, values):
     if row.unit == "s":
-        return Line(row, float(np.median(values)), tuple(values), 10_000, Verdict("not judged", SECONDS))
+        return Comparison(row, float(np.median(values)), tuple(values), 10_000, Verdict("not judged", SECONDS))
     tolerance = 5.0 if row.unit == "points" else 0.0 if row.n_steps == 1 else 3.0
     row = replace(row, tolerance=tolerance, reason="Seeds differ by 2 points.")
     verdict = Verdict("pass", f"±{tolerance:g} {row.unit}")
-    return Line(row, float(np.mean(values)), tuple(values), 10_000, verdict)
+    return Comparison(row, float(np.mean(values)), tuple(values), 10_000, verdict)
 
 
 def _converted(model, recipe, synapse, by_n):

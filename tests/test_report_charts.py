@@ -37,7 +37,7 @@ def wilson(right, n):
 
 def test_an_interval_is_wilsons_over_all_images_of_all_seeds(results):
     point = accuracy_series(results, "dense")[KERAS][0]
-    right = round(sum(results.lines[0].values) * 100)
+    right = round(sum(results.comparisons[0].values) * 100)
     assert point.n_answers == 50_000
     assert point.percent == pytest.approx(right / 500)
     assert [point.low, point.high] == pytest.approx(wilson(right, 50_000))
@@ -65,7 +65,7 @@ def test_each_synapse_of_the_thesis_recipe_is_a_curve_of_its_own(results):
 
 def test_seconds_are_medians_over_seeds_and_the_printed_ones_are_the_thesiss(results):
     series = seconds_series(results, "dense")
-    line = next(line for line in results.lines if line.row.quantity == "inference" and line.row.n_steps)
+    line = next(line for line in results.comparisons if line.printed.quantity == "inference" and line.printed.n_steps)
     assert series[NENGO_DL][0] == (1, pytest.approx(line.measured, abs=0.01))
     assert dict(series[BALANCED])[15] == pytest.approx(0.028)
     printed = report_document.PRINTED["dense", "inference"]
@@ -120,7 +120,7 @@ def test_samples_are_read_back_as_they_were(tmp_path):
 def test_a_missing_package_is_named_with_its_command(package, command, results, tmp_path, monkeypatch):
     if package == "jinja2":
         pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
-        results = replace(results, measured=(), lines=(), converted=())
+        results = replace(results, measured=(), comparisons=(), converted=())
     real = builtins.__import__
 
     def without(name, *args, **kwargs):

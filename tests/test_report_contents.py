@@ -16,7 +16,7 @@ from snnrepro.report.names import MODELS, QUANTITIES, quantity
 from snnrepro.report.report import write_report
 from snnrepro.report.table import table, text
 from snnrepro.report.tables import operations_table, printed_tables
-from snnrepro.thesis.tables import Verdict
+from snnrepro.thesis.judge import Verdict
 from tests import report_document
 
 
@@ -59,8 +59,8 @@ class MarkdownRows:
 def missing_figures(results, tables):
     """Return the printed figures that no table shows with what was measured and with the verdict's word."""
     missing = []
-    for line in results.lines:
-        row = line.row
+    for line in results.comparisons:
+        row = line.printed
         title = f"{MODELS[row.model]}: {QUANTITIES[row.quantity]}"
         expected = {str(row.n_steps or "–"), quantity(row.value, row.unit)}
         expected.add(quantity(line.measured, row.unit))
@@ -88,7 +88,7 @@ def written(results, tmp_path_factory):
 
 
 def test_every_figure_stands_in_both_reports_with_its_verdict(results, written):
-    assert len(results.lines) > 30
+    assert len(results.comparisons) > 30
     page, text = written
     assert missing_figures(results, Rows(page).tables) == []
     assert missing_figures(results, MarkdownRows(text).tables) == []
@@ -96,7 +96,7 @@ def test_every_figure_stands_in_both_reports_with_its_verdict(results, written):
 
 def test_a_figure_that_is_shown_with_another_verdict_would_be_noticed(results, written):
     other = report_document.with_line(results, 2, verdict=Verdict("fail", ""))
-    other = report_document.with_line(other, 3, measured=results.lines[3].measured + 1)
+    other = report_document.with_line(other, 3, measured=results.comparisons[3].measured + 1)
     for tables in (Rows(written[0]).tables, MarkdownRows(written[1]).tables):
         assert [n_steps for _, n_steps in missing_figures(other, tables)] == [15, 30]
 
@@ -128,7 +128,7 @@ def test_the_top_counts_the_verdicts_and_says_what_conversion_loses(written):
     assert "“balanced” loses 1.02 at n=4, 0.09 at 8, 0.02 at 15" in top
 
 
-@pytest.mark.parametrize("place", ["lines", "trends"])
+@pytest.mark.parametrize("place", ["comparisons", "trends"])
 def test_what_failed_is_named_at_the_top_with_its_numbers(results, place, tmp_path):
     flipped = list(getattr(results, place))
     index = 1 if place == "trends" else 2
@@ -136,7 +136,7 @@ def test_what_failed_is_named_at_the_top_with_its_numbers(results, place, tmp_pa
     page, text = pages(tmp_path, replace(results, **{place: tuple(flipped)}), {})
     text = text.replace("\\", "")
     named = {
-        "lines": "Dense network, accuracy, NengoDL, n=15: thesis 81.14 %, measured 81.26 %, allowed ±3 %",
+        "comparisons": "Dense network, accuracy, NengoDL, n=15: thesis 81.14 %, measured 81.26 %, allowed ±3 %",
         "trends": "Dense network, training time does not depend on n_steps: spread 0.062, needed at most 0.25",
     }[place]
     assert f"fail {named}" in top_of(page)
@@ -157,7 +157,7 @@ def test_what_was_not_judged_is_listed_with_its_reason(results, written):
 
 
 def test_what_was_not_measured_is_left_out_and_said(results, tmp_path):
-    little = replace(results, measured=(), lines=(), trends=(), converted=(), models={})
+    little = replace(results, measured=(), comparisons=(), trends=(), converted=(), models={})
     written = pages(tmp_path, little, {})
     for page in written:
         for what in ("Spikes of single images", "Reconstructed images", "Trends", "Dense network", "Accuracy"):
@@ -171,10 +171,10 @@ def test_one_seed_has_no_range_and_fewer_images_are_said(results):
     assert [column.heading for column in every.columns][-2:] == ["range over seeds", "verdict"]
     assert [letter for letter, _ in every.notes] == ["a"]
     lines = [
-        replace(line, values=line.values[:1], n_images=1_000 if line.row.n_steps == 0 else 400)
-        for line in results.lines
+        replace(line, values=line.values[:1], n_images=1_000 if line.printed.n_steps == 0 else 400)
+        for line in results.comparisons
     ]
-    few = printed_tables(replace(results, lines=tuple(lines)), "dense")[0]
+    few = printed_tables(replace(results, comparisons=tuple(lines)), "dense")[0]
     assert [column.heading for column in few.columns] == ["system", "n", "thesis", "measured", "verdict"]
     assert few.notes[-1] == ("", "Images: Keras 1,000, NengoDL 400.")
 

@@ -135,7 +135,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path, files):
 
 def test_other_results_give_other_bytes(files, tmp_path):
     results = report_document.document()
-    other = report_document.with_line(results, 2, measured=results.lines[2].measured + 0.5)
+    other = report_document.with_line(results, 2, measured=results.comparisons[2].measured + 0.5)
     assert written(tmp_path, other)["report.html"] != files["report.html"]
 
 

@@ -6,10 +6,10 @@ import math
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Sequence
 
-from snnrepro.thesis.tables import FAIL, NOT_JUDGED, PASS
+from snnrepro.thesis.judge import FAIL, NOT_JUDGED, PASS
 
 if TYPE_CHECKING:
-    from snnrepro.thesis.tables import Row
+    from snnrepro.thesis.tables import PrintedFigure
 
 MODELS = {"dense": "Dense network", "cnn": "CNN", "autoencoder": "Autoencoder"}
 SYSTEMS = {"keras": "Keras", "nengo-dl": "NengoDL"}
@@ -49,9 +49,9 @@ def recipe_name(recipe: str, synapse: float | None) -> str:
     return "thesis, " + ("no synapse" if synapse is None else f"{synapse * 1000:g} ms synapse")
 
 
-def figure_name(row: Row) -> str:
+def figure_name(printed: PrintedFigure) -> str:
     """Return the name of one printed figure inside its table."""
-    return at(system_name(row.system), row.n_steps)
+    return at(system_name(printed.system), printed.n_steps)
 
 
 def at(name: str, n_steps: int) -> str:

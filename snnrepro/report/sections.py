@@ -58,7 +58,7 @@ def sections(results: Results, plots: Sequence[Plot]) -> list[Section]:
     """Return the sections of a report in their order."""
     models = list(results.models)
     figures = [table for model in models for table in printed_tables(results, model)]
-    printed = {line.row.model for line in results.lines}
+    printed = {comparison.printed.model for comparison in results.comparisons}
     absent = [f"{model_name(model)}: {_NOT_MEASURED}" for model in MODELS if model not in models]
     absent += [f"{model_name(model)}: {_NOT_LEGIBLE}" for model in models if model not in printed]
     converted = _present(*(converted_table(results, model) for model in models))

@@ -96,7 +96,9 @@ def seconds_series(results: Results, model: str) -> dict[System, list[tuple[int,
 
 def printed_series(results: Results, model: str, quantity: str, system: str) -> list[tuple[int, float]]:
     """Return the thesis's printed values of a quantity by n_steps (0 for Keras)."""
-    rows = (line.row for line in results.lines)
+    figures = (comparison.printed for comparison in results.comparisons)
     return [
-        (row.n_steps, row.value) for row in rows if (row.model, row.quantity, row.system) == (model, quantity, system)
+        (figure.n_steps, figure.value)
+        for figure in figures
+        if (figure.model, figure.quantity, figure.system) == (model, quantity, system)
     ]

@@ -23,45 +23,46 @@ from snnrepro.report.names import (
 )
 from snnrepro.report.series import System
 from snnrepro.report.table import RANGE, Column, Entry, Judged, Notes, Table, table, text
-from snnrepro.thesis.tables import NOT_JUDGED
+from snnrepro.thesis.judge import NOT_JUDGED
 
 if TYPE_CHECKING:
     from snnrepro.thesis.cells import Cell
-    from snnrepro.thesis.results import Converted, Line, Results
-    from snnrepro.thesis.tables import Verdict
+    from snnrepro.thesis.comparisons import Comparison, Converted
+    from snnrepro.thesis.judge import Verdict
+    from snnrepro.thesis.results import Results
 
 
 def printed_tables(results: Results, model: str) -> list[Table]:
     """Return one table per quantity: every printed figure of a model, measured beside it, with its verdict."""
-    by_quantity: dict[str, list[Line]] = defaultdict(list)
-    for line in results.lines:
-        if line.row.model == model:
-            by_quantity[line.row.quantity].append(line)
-    return [_printed(model, name, lines) for name, lines in by_quantity.items()]
+    by_quantity: dict[str, list[Comparison]] = defaultdict(list)
+    for comparison in results.comparisons:
+        if comparison.printed.model == model:
+            by_quantity[comparison.printed.quantity].append(comparison)
+    return [_printed(model, name, comparisons) for name, comparisons in by_quantity.items()]
 
 
-def _printed(model: str, name: str, lines: list[Line]) -> Table:
+def _printed(model: str, name: str, comparisons: list[Comparison]) -> Table:
     notes = Notes()
     conditions = ", 10,000 images" if name == "inference" else ""
-    title = f"{model_name(model)}: {QUANTITIES[name]}, {lines[0].row.unit}{conditions}"
+    title = f"{model_name(model)}: {QUANTITIES[name]}, {comparisons[0].printed.unit}{conditions}"
     columns = (text("system"), Column("n"), Column("thesis"), Column("measured"), RANGE, text("verdict"))
-    rows = [_figure(line, notes) for line in lines]
+    rows = [_figure(comparison, notes) for comparison in comparisons]
     # On how many images figures rest that do not rest on all 10,000.
-    counts = {system_name(line.row.system): line.n_images for line in lines if line.n_images}
+    counts = {system_name(one.printed.system): one.n_images for one in comparisons if one.n_images}
     if any(n_images != 10_000 for n_images in counts.values()):
         notes.add("Images: " + ", ".join(f"{system} {n_images:,}" for system, n_images in counts.items()) + ".")
     return table(title, columns, {"": rows}, notes)
 
 
-def _figure(line: Line, notes: Notes) -> list[Entry]:
-    row = line.row
+def _figure(comparison: Comparison, notes: Notes) -> list[Entry]:
+    printed = comparison.printed
     return [
-        system_name(row.system),
-        str(row.n_steps or NOTHING),
-        quantity(row.value, row.unit),
-        quantity(line.measured, row.unit),
-        span(line.values, row.unit),
-        _judged(line.verdict, row.reason, notes),
+        system_name(printed.system),
+        str(printed.n_steps or NOTHING),
+        quantity(printed.value, printed.unit),
+        quantity(comparison.measured, printed.unit),
+        span(comparison.values, printed.unit),
+        _judged(comparison.verdict, printed.reason, notes),
     ]
 
 
@@ -76,11 +77,11 @@ def trends_table(results: Results) -> Table | None:
     """Return what must hold on any machine, with the statistic measured; None without trends."""
     notes = Notes()
     groups: dict[str, list[list[Entry]]] = defaultdict(list)
-    for line in results.trends:
-        trend = line.trend
+    for comparison in results.trends:
+        trend = comparison.trend
         what = f"{trend.name} ({STATISTICS.get(trend.statistic, trend.statistic)})"
-        verdict = _judged(line.verdict, trend.reason, notes)
-        groups[model_name(trend.model)].append([what, decimal(line.statistic, 3), verdict])
+        verdict = _judged(comparison.verdict, trend.reason, notes)
+        groups[model_name(trend.model)].append([what, decimal(comparison.statistic, 3), verdict])
     columns = (text(), Column("measured"), text("verdict"))
     return table("What must hold on any machine", columns, groups, notes) if groups else None
 
@@ -88,13 +89,14 @@ def trends_table(results: Results) -> Table | None:
 def not_judged_table(results: Results) -> Table | None:
     """Return why figures were not judged, and which; None if all were."""
     names: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # by reason, by what they share
-    for line in results.lines:
-        if line.verdict.outcome == NOT_JUDGED:
-            shared = f"{model_name(line.row.model)}, {QUANTITIES[line.row.quantity]}"
-            names[line.verdict.why][shared].append(figure_name(line.row))
-    for one in results.trends:
-        if one.verdict.outcome == NOT_JUDGED:
-            names[one.verdict.why][model_name(one.trend.model)].append(one.trend.name)
+    for comparison in results.comparisons:
+        if comparison.verdict.outcome == NOT_JUDGED:
+            printed = comparison.printed
+            shared = f"{model_name(printed.model)}, {QUANTITIES[printed.quantity]}"
+            names[comparison.verdict.why][shared].append(figure_name(printed))
+    for trend in results.trends:
+        if trend.verdict.outcome == NOT_JUDGED:
+            names[trend.verdict.why][model_name(trend.trend.model)].append(trend.trend.name)
     rows = [
         [
             why,

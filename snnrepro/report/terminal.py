@@ -12,7 +12,7 @@ from snnrepro.report.names import OUTCOMES, model_name, system_name
 from snnrepro.report.sections import sections
 from snnrepro.report.table import Judged
 from snnrepro.report.verdict import overall
-from snnrepro.thesis.tables import FAIL, NOT_JUDGED, PASS
+from snnrepro.thesis.judge import FAIL, NOT_JUDGED, PASS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,12 +48,13 @@ def print_results(results: Results, console: Console) -> None:
 
 def print_verdict(results: Results, console: Console) -> None:
     """Print each figure that failed, and how many passed."""
-    for line in results.lines:
-        if line.verdict.outcome == FAIL and line.measured is not None:
-            row = line.row
-            at = f" n={row.n_steps}" if row.n_steps else ""
-            what = f"{row.model} {system_name(row.system)} {row.quantity}{at}: {line.measured:.2f} {row.unit}"
-            console.print(Text(f"failed: {what}, thesis {row.value:g} {line.verdict.why}", STYLES[FAIL]))
+    for one in results.comparisons:
+        if one.verdict.outcome == FAIL:
+            printed = one.printed
+            what = f"{printed.model} {system_name(printed.system)} {printed.quantity}"
+            what += f" n={printed.n_steps}" if printed.n_steps else ""
+            what += f": {one.measured:.2f} {printed.unit}, thesis {printed.value:g}"
+            console.print(Text(f"failed: {what} {one.verdict.why}", STYLES[FAIL]))
     for trend in results.trends:
         if trend.verdict.outcome == FAIL:
             what = f"{trend.trend.model}: {trend.trend.name}: {trend.statistic:.3f}, {trend.verdict.why}"

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Mapping
 
 from snnrepro.report.names import OUTCOMES, QUANTITIES, decimal, figure_name, model_name, quantity
-from snnrepro.thesis.tables import FAIL, NOT_JUDGED, PASS
+from snnrepro.thesis.cells import JUDGED_SYNAPSE
+from snnrepro.thesis.judge import FAIL, NOT_JUDGED, PASS
 
 if TYPE_CHECKING:
-    from snnrepro.thesis.results import Line, Results, TrendLine
+    from snnrepro.thesis.comparisons import Comparison, TrendComparison
+    from snnrepro.thesis.results import Results
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def overall(results: Results) -> Overall:
     outcomes = [verdict.outcome for verdict in results.verdicts]
     counts = {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
     outcome = FAIL if counts[FAIL] else PASS if counts[PASS] else NOT_JUDGED
-    failures = [_failed_figure(line) for line in results.lines if line.verdict.outcome == FAIL]
-    failures += [_failed_trend(line) for line in results.trends if line.verdict.outcome == FAIL]
+    failures = [_failed_figure(one) for one in results.comparisons if one.verdict.outcome == FAIL]
+    failures += [_failed_trend(one) for one in results.trends if one.verdict.outcome == FAIL]
     losses = tuple(filter(None, (_loss(results, model) for model in results.models)))
     return Overall(outcome, counts, _meaning(outcome, counts), tuple(failures), losses)
 
@@ -64,26 +66,26 @@ def _meaning(outcome: str, counts: Mapping[str, int]) -> str:
     return "Nothing could be judged here: this run neither supports nor contradicts the thesis."
 
 
-def _failed_figure(line: Line) -> str:
-    row = line.row
-    what = f"{model_name(row.model)}, {QUANTITIES[row.quantity]}, {figure_name(row)}"
-    printed, measured = (f"{quantity(value, row.unit)} {row.unit}" for value in (row.value, line.measured))
-    return f"{what}: thesis {printed}, measured {measured}, allowed {line.verdict.why}"
+def _failed_figure(comparison: Comparison) -> str:
+    printed, unit = comparison.printed, comparison.printed.unit
+    what = f"{model_name(printed.model)}, {QUANTITIES[printed.quantity]}, {figure_name(printed)}"
+    values = f"thesis {quantity(printed.value, unit)} {unit}, measured {quantity(comparison.measured, unit)} {unit}"
+    return f"{what}: {values}, allowed {comparison.verdict.why}"
 
 
-def _failed_trend(line: TrendLine) -> str:
-    trend = line.trend
-    statistic = f"{trend.statistic.replace('_', ' ')} {decimal(line.statistic, 3)}"
-    return f"{model_name(trend.model)}, {trend.name}: {statistic}, needed {line.verdict.why}"
+def _failed_trend(comparison: TrendComparison) -> str:
+    trend = comparison.trend
+    statistic = f"{trend.statistic.replace('_', ' ')} {decimal(comparison.statistic, 3)}"
+    return f"{model_name(trend.model)}, {trend.name}: {statistic}, needed {comparison.verdict.why}"
 
 
 def _loss(results: Results, model: str) -> str:
-    """Return what converting a model loses by the thesis's recipe (its first synapse is judged), and by ours."""
+    """Return what converting a model loses by the thesis's recipe, and by ours."""
     theirs, ours = losses_of(results, model, "thesis"), losses_of(results, model, "balanced")
     parts = []
     if theirs:
-        rows = [line.row for line in results.lines if line.row.quantity == "accuracy_loss"]
-        beside = "".join(f" (thesis: about {row.value:g})" for row in rows if row.model == model)
+        figures = [one.printed for one in results.comparisons if one.printed.model == model]
+        beside = "".join(f" (thesis: about {one.value:g})" for one in figures if one.quantity == "accuracy_loss")
         n_steps, points = theirs[-1]
         parts.append(f"the thesis’s recipe loses {decimal(points)} points of accuracy to Keras at n={n_steps}{beside}")
     if ours:
@@ -93,6 +95,7 @@ def _loss(results: Results, model: str) -> str:
 
 
 def losses_of(results: Results, model: str, recipe: str) -> list[tuple[int, float]]:
-    """Return n_steps and points lost to Keras on the same images, of a recipe's first summary."""
-    own = [one.loss for one in results.converted if (one.model, one.recipe) == (model, recipe) and one.loss]
+    """Return n_steps and points lost to Keras on the same images; of the thesis's recipe, with the judged synapse."""
+    wanted = (model, recipe, JUDGED_SYNAPSE if recipe == "thesis" else None)
+    own = [one.loss for one in results.converted if (one.model, one.recipe, one.synapse) == wanted]
     return sorted(own[0].items()) if own else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Mapping
 
 from snnrepro.environment import environment
@@ -30,7 +31,7 @@ def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any
         "n_train": min(workload.n_train, len(data.x_train)),
         "epochs": workload.epochs,
         "sizes": dict(sizes),
-        "merge": workload.merge,
+        "merge": workload.nengo_dl.merge,
         "libraries": {name: here["libraries"][name] for name in _OF_ALL},
         "machine": f"{here['cpu']}, {here['cpu_cores']} cores",
         "gpus": gpu_names(),
@@ -39,11 +40,10 @@ def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any
 
 def conditions(cell: Cell, workload: Workload, data: Mnist, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a cell's figures depend on beside the cell itself."""
-    found = training_conditions(workload, data, sizes)
-    if cell.quantity != "training":
-        found.update(n_test=min(workload.n_test, len(data.y_test)), n_simulated=workload.n_simulated)
-        found.update(n_timed=workload.n_timed, minibatch=workload.minibatch, pace_rounds=workload.pace_rounds)
-    return found
+    of_training = training_conditions(workload, data, sizes)
+    if cell.quantity == "training":
+        return of_training
+    return {**of_training, "n_test": min(workload.n_test, len(data.y_test)), **asdict(workload.nengo_dl)}
 
 
 def digest(conditions: Mapping[str, Any]) -> str:

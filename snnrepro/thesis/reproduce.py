@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.environment import environment
 from snnrepro.thesis import samples
-from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, chosen
+from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, workloads
+from snnrepro.thesis.experiment import Experiment
 from snnrepro.thesis.record import Record
 from snnrepro.thesis.results import Results, collect
-from snnrepro.thesis.road import Road
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,18 +63,18 @@ def reproduce(
     measured: list[Measured] = []
     described: dict[str, dict[str, Any]] = {}
     pictures: dict[str, AnyArray] = {}
-    for model, workload in chosen(profile, models, n_seeds).items():
-        road = Road(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
-        described[model] = describe(workload, road.sizes, data)
+    for model, workload in workloads(profile, models, n_seeds).items():
+        experiment = Experiment(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
+        described[model] = describe(workload, experiment.sizes, data)
         for cell in cells(model, workload):
-            found = record.find(cell, road.conditions(cell))
+            found = record.find(cell, experiment.conditions(cell))
             if found is None:
-                found = road.measure(cell, None if progress is None else _advance(progress, cell))
+                found = experiment.measure(cell, None if progress is None else _advance(progress, cell))
                 record.keep(found)
             elif progress is not None:
                 progress(cell, 1.0)
             measured.append(found)
-        pictures.update(samples.take(road))
+        pictures.update(samples.take(experiment))
     samples.write(pictures, folder / "samples.npz")
     origin = {
         "source": data.source,
@@ -88,16 +88,17 @@ def reproduce(
 
 def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
     """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
+    nengo_dl = workload.nengo_dl
     return {
         "sizes": dict(sizes),
         "seeds": list(workload.seeds),
         "epochs": workload.epochs,
         "n_train": min(workload.n_train, len(data.x_train)),
         "n_test": min(workload.n_test, len(data.y_test)),
-        "n_simulated": min(workload.n_simulated, len(data.y_test)),
-        "n_timed": min(workload.n_timed, len(data.y_test)),
-        "minibatch": workload.minibatch,
-        "merge": workload.merge,
+        "n_simulated": min(nengo_dl.n_simulated, len(data.y_test)),
+        "n_timed": min(nengo_dl.n_timed, len(data.y_test)),
+        "minibatch": nengo_dl.minibatch,
+        "merge": nengo_dl.merge,
     }
 
 

@@ -1,19 +1,26 @@
-"""What a reproduction gave: measured cells beside the printed figures, judged; written to ``results.json`` and read."""
+"""What a reproduction gave, judged; written to ``results.json`` and read again."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from statistics import mean, median
 from typing import Any, Mapping, Sequence
 
 from snnrepro.errors import DataError, one_line
 from snnrepro.files import written_whole
 from snnrepro.thesis import tables
 from snnrepro.thesis.cells import Measured
-from snnrepro.thesis.tables import Grounds, Row, Trend, Verdict
+from snnrepro.thesis.comparisons import (
+    Comparison,
+    Converted,
+    TrendComparison,
+    compared,
+    compared_trends,
+    conversions,
+)
+from snnrepro.thesis.judge import FAIL, Grounds, Verdict
 
 FORMAT, VERSION = "snnrepro-results", 2
 
@@ -34,70 +41,6 @@ PROTOCOL = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One printed figure with what was measured.
-
-    Attributes
-    ----------
-    row : Row
-        As printed.
-    measured : float or None
-        Mean over seeds of an accuracy, median over seeds of seconds; None if it was not measured.
-    values : tuple of float
-        One a seed.
-    n_images : int
-        Test images behind each value; 0 for seconds.
-    verdict : Verdict
-        Whether they agree.
-    """
-
-    row: Row
-    measured: float | None
-    values: tuple[float, ...]
-    n_images: int
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class TrendLine:
-    """What must hold on any machine, with the statistic measured (None if too little was)."""
-
-    trend: Trend
-    statistic: float | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What a conversion without retraining gave, over the seeds.
-
-    Attributes
-    ----------
-    model, recipe : str
-        Of which network, by which recipe.
-    synapse : float or None
-        Of the recipe "thesis", s.
-    n_images : int
-        Test images.
-    accuracy, loss : dict of int to float
-        By n_steps, the mean in %, and the mean of what Keras answers better on the same images, in points.
-    range : dict of int to (float, float)
-        The lowest and the highest accuracy.
-    seconds : dict of int to float
-        Median seconds of 10,000 images.
-    """
-
-    model: str
-    recipe: str
-    synapse: float | None
-    n_images: int
-    accuracy: Mapping[int, float]
-    loss: Mapping[int, float]
-    range: Mapping[int, tuple[float, float]]
-    seconds: Mapping[int, float]
-
-
-@dataclass(frozen=True)
 class Results:
     """Everything a reproduction gave, and under what conditions.
 
@@ -112,7 +55,7 @@ class Results:
         set; the machine and its libraries.
     measured : tuple of Measured
         Every cell.
-    lines, trends, converted : tuple
+    comparisons, trends, converted : tuple
         The cells beside the printed figures, what must hold on any machine, and the conversions.
     """
 
@@ -124,19 +67,19 @@ class Results:
     data: Mapping[str, Any]
     environment: Mapping[str, Any]
     measured: tuple[Measured, ...]
-    lines: tuple[Line, ...]
-    trends: tuple[TrendLine, ...]
+    comparisons: tuple[Comparison, ...]
+    trends: tuple[TrendComparison, ...]
     converted: tuple[Converted, ...]
 
     @property
     def passed(self) -> bool:
         """Whether no judged figure failed."""
-        return all(verdict.outcome != tables.FAIL for verdict in self.verdicts)
+        return all(verdict.outcome != FAIL for verdict in self.verdicts)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """Every verdict, on figures and trends."""
-        return (*(line.verdict for line in self.lines), *(line.verdict for line in self.trends))
+        return (*(one.verdict for one in self.comparisons), *(one.verdict for one in self.trends))
 
 
 def collect(
@@ -149,16 +92,16 @@ def collect(
     finished: str,
 ) -> Results:
     """Put measured cells beside the printed figures and judge them; the arguments are those of `Results`."""
-    lines: list[Line] = []
-    trends: list[TrendLine] = []
+    comparisons: list[Comparison] = []
+    trends: list[TrendComparison] = []
     converted: list[Converted] = []
     for model, described in models.items():
         own = [one for one in measured if one.cell.model == model]
-        converted += _converted(model, own)
-        own_lines = [_line(row, own, _grounds(described, data, machine)) for row in tables.rows(model)]
-        lines += own_lines
-        for trend in tables.trends(model):
-            trends.append(TrendLine(trend, *tables.judge_trend(trend, _series(trend, own, own_lines, converted))))
+        own_comparisons = compared(model, own, _grounds(described, data, machine))
+        own_converted = conversions(model, own)
+        comparisons += own_comparisons
+        trends += compared_trends(model, own, own_comparisons, own_converted)
+        converted += own_converted
     return Results(
         profile=profile,
         started=started,
@@ -168,7 +111,7 @@ def collect(
         data=data,
         environment=machine,
         measured=tuple(measured),
-        lines=tuple(lines),
+        comparisons=tuple(comparisons),
         trends=tuple(trends),
         converted=tuple(converted),
     )
@@ -179,97 +122,12 @@ def _grounds(described: Mapping[str, Any], data: Mapping[str, Any], machine: Map
     return Grounds(bool(data["is_full_mnist"]), in_full, 0, bool(machine["gpus"]))
 
 
-def _line(row: Row, measured: Sequence[Measured], grounds: Grounds) -> Line:
-    sources = [one for one in measured if _gives(one, row)]
-    values = tuple(_value(one, row) for one in sources)
-    figure = None if not values else (median(values) if row.unit == "s" else mean(values))
-    n_images = 0 if row.unit == "s" else min((one.n_images for one in sources), default=0)
-    return Line(row, figure, values, n_images, tables.judge(row, figure, replace(grounds, n_images=n_images)))
-
-
-def _gives(one: Measured, row: Row) -> bool:
-    """Return whether a cell holds the figure of a row."""
-    cell = one.cell
-    if cell.system != row.system:
-        return False
-    if row.quantity == "accuracy_loss":
-        return cell.recipe == "thesis" and cell.synapse == JUDGED_SYNAPSE and row.n_steps in one.accuracy
-    if row.quantity == "accuracy":
-        return row.n_steps in one.accuracy
-    return (cell.quantity, cell.n_steps) == (row.quantity, row.n_steps)
-
-
-JUDGED_SYNAPSE = 0.001
-"""Of the converted network, s: the one setting that comes near the abstract's "about 10 %" (fitted, not known)."""
-
-
-def _value(one: Measured, row: Row) -> float:
-    if row.unit == "s":
-        return one.seconds
-    return one.accuracy[row.n_steps] if row.quantity == "accuracy" else one.accuracy[0] - one.accuracy[row.n_steps]
-
-
-def _series(
-    trend: Trend, measured: Sequence[Measured], lines: Sequence[Line], converted: Sequence[Converted]
-) -> list[tuple[int, float]]:
-    """Return what a trend is judged on: ``(n_steps, value)``."""
-    if trend.quantity == "pace":
-        return [pair for one in measured for pair in one.pace.items()]
-    if trend.quantity == "training":
-        return [
-            (line.row.n_steps, line.measured)
-            for line in lines
-            if line.row.quantity == "training" and line.row.n_steps and line.measured is not None
-        ]
-    if trend.quantity == "balanced_ssim":
-        return [(one.cell.n_steps, one.ssim["keras~snn"]) for one in measured if one.cell.recipe == "balanced"]
-    balanced = [one for one in converted if (one.model, one.recipe) == (trend.model, "balanced")]
-    if trend.quantity == "balanced_loss":
-        return [(n, loss) for one in balanced for n, loss in one.loss.items() if n >= _ENOUGH_STEPS]
-    if trend.quantity == "of_thesis_seconds":
-        printed = {
-            line.row.n_steps: line.row.value
-            for line in lines
-            if (line.row.quantity, line.row.system) == ("inference", "nengo-dl")
-        }
-        return [(n, seconds / printed[n]) for one in balanced for n, seconds in one.seconds.items() if n in printed]
-    raise ValueError(f"tables.toml: unknown quantity {trend.quantity!r} of a trend")
-
-
-_ENOUGH_STEPS = 15
-"""The smallest n_steps, beside 1, of the thesis."""
-
-
-def _converted(model: str, measured: Sequence[Measured]) -> list[Converted]:
-    kinds = dict.fromkeys((one.cell.recipe, one.cell.synapse) for one in measured if one.cell.system == "converted")
-    found = []
-    for recipe, synapse in kinds:
-        own = [one for one in measured if (one.cell.recipe, one.cell.synapse) == (recipe, synapse) and one.accuracy]
-        if not own:
-            continue
-        by_n = sorted({n for one in own for n in one.accuracy if n})
-        accuracies = {n: [one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
-        losses = {n: [one.accuracy[0] - one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
-        seconds = {n: [one.seconds for one in own if one.cell.n_steps == n] for n in by_n}
-        found.append(
-            Converted(
-                model=model,
-                recipe=recipe,
-                synapse=synapse,
-                n_images=min(one.n_images for one in own),
-                accuracy={n: mean(values) for n, values in accuracies.items()},
-                loss={n: mean(values) for n, values in losses.items()},
-                range={n: (min(values), max(values)) for n, values in accuracies.items()},
-                seconds={n: median(values) for n, values in seconds.items() if values},
-            )
-        )
-    return found
-
-
 def as_dict(results: Results) -> dict[str, Any]:
     """Return the results as plain dictionaries, lists, strings and numbers."""
     document = asdict(results)
-    return {"format": FORMAT, "version": VERSION, "passed": results.passed, **document}
+    # The file keeps the names of version 2.
+    lines = [{"row": one.pop("printed"), **one} for one in document.pop("comparisons")]
+    return {"format": FORMAT, "version": VERSION, "passed": results.passed, **document, "lines": lines}
 
 
 def write(results: Results, path: Path) -> None:
