@@ -133,4 +133,4 @@ def test_a_missing_package_is_named_with_its_command(package, command, results, 
         report_document.write(tmp_path, results, {})
     if package == "matplotlib":
         with pytest.raises(DependencyError):
-            draw("a", "accuracy", "dense", 1.0, lambda figure: None, "", "")
+            draw("accuracy", "dense", 1.0, lambda figure: None, "", "")

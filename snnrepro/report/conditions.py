@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
-from snnrepro.report.names import NOTHING, model_name, moment, plural
+from snnrepro.report.names import NOTHING, model_name, moment
 from snnrepro.report.table import Entry, Table, table, text
 
 if TYPE_CHECKING:
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def what_was_run(results: Results) -> str:
     """Return in one line which data, profile and machine a report is about."""
     data, machine = results.data, results.environment
+    n_cores = machine["cpu_cores"]
     gpus = ", ".join(map(str, machine["gpus"])) or "no GPU"
     return (
         f"Profile {results.profile}, {data['source']}, {data['n_train']:,} training and {data['n_test']:,} test "
-        f"images, {machine['cpu']}, {plural(machine['cpu_cores'], 'core')}, {gpus}, {moment(results.started)}"
+        f"images, {machine['cpu']}, {n_cores} core{'s' * (n_cores != 1)}, {gpus}, {moment(results.started)}"
     )
 
 

@@ -52,9 +52,7 @@ def accuracy_plot(results: Results, model: str) -> Plot | None:
     parts += [f"{s.short_label}: " + _listed([(p.n_steps, f"{p.percent:.2f}") for p in ps]) for s, ps in curves.items()]
     parts += ["thesis, NengoDL: " + _listed([(n, f"{value:.2f}") for n, value in printed])] if printed else []
     alt = f"{model_name(model)}, accuracy in % against n_steps. " + "; ".join(parts) + "."
-    return draw(
-        f"accuracy-{model}", "accuracy", model, _total(len(parts)), paint, alt, _accuracy_caption(results, model)
-    )
+    return draw("accuracy", model, _total(len(parts)), paint, alt, _accuracy_caption(results, model))
 
 
 def _accuracy_caption(results: Results, model: str) -> str:
@@ -105,7 +103,7 @@ def time_plot(results: Results, model: str) -> Plot | None:
     parts += ["thesis, NengoDL: " + _listed([(n, seconds(value)) for n, value in printed])] if printed else []
     parts += [f"thesis, Keras {seconds(value)}" for value in printed_keras]
     alt = f"{model_name(model)}, seconds for 10,000 images against n_steps. " + "; ".join(parts) + "."
-    return draw(f"time-{model}", "time", model, _total(len(parts)), paint, alt, _time_caption(curves, keras))
+    return draw("time", model, _total(len(parts)), paint, alt, _time_caption(curves, keras))
 
 
 def _time_caption(curves: Mapping[System, Sequence[tuple[int, float]]], keras: float | None) -> str:

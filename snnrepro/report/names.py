@@ -91,11 +91,6 @@ def span(values: Sequence[float], unit: str = "%") -> str:
     return f"{quantity(min(values), unit)}–{quantity(max(values), unit)}"
 
 
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def moment(text: Any) -> str:
     """Return an ISO time to the minute, in UTC; anything else as it is."""
     try:

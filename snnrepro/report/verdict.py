@@ -29,7 +29,7 @@ class Overall:
     failures : tuple of str
         Every figure and trend that failed, with its numbers.
     losses : tuple of str
-        What conversion without retraining loses, one sentence a model.
+        What conversion without retraining loses, one sentence per model.
     """
 
     outcome: str

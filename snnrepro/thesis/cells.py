@@ -7,7 +7,7 @@ n_steps.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
 from snnrepro.thesis.tables import settings
@@ -175,7 +175,7 @@ class Measured:
     spikes_per_image, synaptic_operations : float or None
         Mean over the images, of the event simulator.
     macs : float or None
-        Multiply-accumulate operations an image of the trained network.
+        Multiply-accumulate operations of the trained network per image.
     conditions : dict
         What the figures depend on beside the cell: see `snnrepro.thesis.record`.
     """
@@ -192,13 +192,9 @@ class Measured:
     macs: float | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
-
     @staticmethod
     def of(document: Mapping[str, Any]) -> Measured:
-        """Return what `as_dict` wrote; JSON's keys are strings, those of the steps become numbers again.
+        """Return what a cell's file holds; JSON's keys are strings, those of the steps become numbers again.
 
         Raises
         ------

@@ -153,7 +153,7 @@ _ENOUGH_STEPS = 15
 def conversions(model: str, measured: Sequence[Measured]) -> list[Converted]:
     """Return what each recipe gave for a model, over the seeds."""
     kinds = dict.fromkeys((one.cell.recipe, one.cell.synapse) for one in measured if one.cell.system == "converted")
-    found = []
+    converted = []
     for recipe, synapse in kinds:
         own = [one for one in measured if (one.cell.recipe, one.cell.synapse) == (recipe, synapse) and one.accuracy]
         if not own:
@@ -162,7 +162,7 @@ def conversions(model: str, measured: Sequence[Measured]) -> list[Converted]:
         accuracies = {n: [one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
         losses = {n: [one.accuracy[0] - one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
         seconds = {n: [one.seconds for one in own if one.cell.n_steps == n] for n in by_n}
-        found.append(
+        converted.append(
             Converted(
                 model=model,
                 recipe=recipe,
@@ -174,4 +174,4 @@ def conversions(model: str, measured: Sequence[Measured]) -> list[Converted]:
                 seconds={n: median(values) for n, values in seconds.items() if values},
             )
         )
-    return found
+    return converted

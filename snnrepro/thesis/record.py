@@ -78,15 +78,15 @@ class Record:
         if self.again or not path.exists():
             return None
         try:
-            found = Measured.of(json.loads(path.read_text(encoding="utf-8")))
+            measured = Measured.of(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a cell that snnrepro wrote; remove it to measure it again") from error
-        return found if (found.cell, found.conditions) == (cell, conditions) else None
+        return measured if (measured.cell, measured.conditions) == (cell, conditions) else None
 
     def keep(self, measured: Measured) -> None:
         """Write a cell, whole or not at all."""
         with written_whole(self._path(measured.cell, measured.conditions)) as file:
-            file.write(json.dumps(measured.as_dict(), indent=1).encode() + b"\n")
+            file.write(json.dumps(asdict(measured), indent=1).encode() + b"\n")
 
     def _path(self, cell: Cell, conditions: Mapping[str, Any]) -> Path:
         return self.folder / f"{cell.name}-{digest(conditions)}.json"
