@@ -8,7 +8,7 @@ import numpy as np
 
 from snnrepro.report.report import write_pages
 from snnrepro.thesis import tables
-from snnrepro.thesis.cells import Cell, Measured
+from snnrepro.thesis.cells import MODELS, Cell, Measured
 from snnrepro.thesis.comparisons import Comparison, Converted, TrendComparison
 from snnrepro.thesis.judge import Verdict
 from snnrepro.thesis.results import PROTOCOL, Results
@@ -75,7 +75,7 @@ def document():
         started="2026-11-24T12:00:00+00:00",
         finished="2026-11-24T16:41:07+00:00",
         settings={**tables.settings(), "protocol": PROTOCOL},
-        models={model: _described(model) for model in tables.models()},
+        models={model: _described(model) for model in MODELS},
         data={
             "source": "Keras's download of MNIST",
             "sha256": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",

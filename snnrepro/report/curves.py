@@ -25,12 +25,11 @@ _NO_SYNAPSE = (0, (1, 1.2))  # dotted: the same colour as with a synapse
 
 def accuracy_plot(results: Results, model: str) -> Plot | None:
     """Return accuracy against n_steps with 95 % intervals and the thesis's points; None if nothing was measured."""
-    series = accuracy_series(results, model)
-    printed = [pair for pair in printed_series(results, model, "accuracy", "nengo-dl") if pair[0]]
-    if not series and not printed:
+    curves = accuracy_series(results, model)
+    keras = next(iter(curves.pop(System("keras"), [])), None)
+    printed = printed_series(results, model, "accuracy", "nengo-dl")
+    if not (curves or keras or printed):
         return None
-    keras = next((points[-1] for system, points in series.items() if system.system == "keras"), None)
-    curves = {system: points for system, points in series.items() if system.system != "keras"}
 
     def paint(figure: Figure) -> None:
         axes = _axes(figure, len(curves) + bool(printed) + (keras is not None))
@@ -71,11 +70,10 @@ def _accuracy_caption(results: Results, model: str) -> str:
 
 def time_plot(results: Results, model: str) -> Plot | None:
     """Return the seconds of 10,000 images against n_steps, thesis and here; None if nothing was measured."""
-    series = seconds_series(results, model)
-    printed = [pair for pair in printed_series(results, model, "inference", "nengo-dl") if pair[0]]
+    curves = seconds_series(results, model)
+    keras = next((value for _, value in curves.pop(System("keras"), [])), None)
+    printed = printed_series(results, model, "inference", "nengo-dl")
     printed_keras = [value for _, value in printed_series(results, model, "inference", "keras")]
-    keras = next((points[0][1] for system, points in series.items() if system.system == "keras"), None)
-    curves = {system: points for system, points in series.items() if system.system != "keras"}
     if not curves and not printed:
         return None
 

@@ -96,18 +96,18 @@ class Experiment:
     def measure(self, cell: Cell, progress: Progress | None = None) -> Measured:
         """Measure one cell; what it needs and is not there yet is trained first, outside the measured time."""
         if cell.system == "keras":
-            found = self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
+            measured = self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
         elif cell.quantity == "training":
-            found = self._train_nengo_dl(cell, progress)
+            measured = self._train_nengo_dl(cell, progress)
         elif cell.quantity == "pace":
-            found = self._pace(cell, progress)
+            measured = self._pace(cell, progress)
         elif cell.system == "nengo-dl":
-            found = self._simulate(cell, self.trained(cell.seed), progress)
+            measured = self._simulate(cell, self.trained(cell.seed), progress)
         elif cell.recipe == "thesis" and self.model != "autoencoder":
-            found = self._simulate(cell, self.spiking(cell), progress)
+            measured = self._simulate(cell, self.spiking(cell), progress)
         else:
-            found = self._infer_event(cell, progress)
-        return replace(found, conditions=self.conditions(cell))
+            measured = self._infer_event(cell, progress)
+        return replace(measured, conditions=self.conditions(cell))
 
     def keras(self, seed: int) -> Any:
         """Return the trained Keras model of a seed."""
@@ -133,7 +133,7 @@ class Experiment:
         return self._trained[seed]
 
     def converted(self, seed: int) -> Network:
-        """Return Keras's network by way of Keras, an ONNX file, the graph walk, an npz archive."""
+        """Return Keras's network as an ONNX file, the graph walk and an npz archive hand it on."""
         archive = self._path(seed, "keras", "npz")
         if not self._is_there(archive):
             onnx_file = self._path(seed, "keras", "onnx")
@@ -212,10 +212,10 @@ class Experiment:
         scores = model.predict(x, batch_size=self.training.batch_size, verbose=0)
         seconds = (time.perf_counter() - start) * _N_INFERENCE / len(x)
         self._answers[cell.seed] = scores
-        found = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.converted(cell.seed))))
+        measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.converted(cell.seed))))
         if self.model == "autoencoder":
-            return replace(found, ssim={"original~keras": float(ssim(x, scores).mean())})
-        return replace(found, accuracy={0: percent_right(scores, self.data.y_test[: len(x)])})
+            return replace(measured, ssim={"original~keras": float(ssim(x, scores).mean())})
+        return replace(measured, accuracy={0: percent_right(scores, self.data.y_test[: len(x)])})
 
     def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
         spiking = convert(load(self._untrained(cell.seed)), "thesis", seed=cell.seed)
@@ -269,7 +269,7 @@ class Experiment:
             seconds.append(time.perf_counter() - start)
         if progress is not None:
             progress(1.0)
-        found = Measured(
+        measured = Measured(
             cell,
             float(np.median(seconds)) * _N_INFERENCE / len(x),
             len(x),
@@ -281,10 +281,10 @@ class Experiment:
         if self.model == "autoencoder":
             images = run.scores.reshape(x.shape)
             pairs = {"original~keras": (x, answers), "original~snn": (x, images), "keras~snn": (answers, images)}
-            return replace(found, ssim={name: float(ssim(*pair).mean()) for name, pair in pairs.items()})
+            return replace(measured, ssim={name: float(ssim(*pair).mean()) for name, pair in pairs.items()})
         labels = self.data.y_test[: len(x)]
         right = {cell.n_steps: percent_right(run.scores, labels), 0: percent_right(answers, labels)}
-        return replace(found, accuracy=right)
+        return replace(measured, accuracy=right)
 
     def _pace(self, cell: Cell, progress: Progress | None) -> Measured:
         """Time one minibatch at every n_steps in turn, and take the fastest round of each.

@@ -67,13 +67,13 @@ def reproduce(
         experiment = Experiment(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
         described[model] = describe(workload, experiment.sizes, data)
         for cell in cells(model, workload):
-            found = record.find(cell, experiment.conditions(cell))
-            if found is None:
-                found = experiment.measure(cell, None if progress is None else _advance(progress, cell))
-                record.keep(found)
+            kept = record.find(cell, experiment.conditions(cell))
+            if kept is None:
+                kept = experiment.measure(cell, None if progress is None else _advance(progress, cell))
+                record.keep(kept)
             elif progress is not None:
                 progress(cell, 1.0)
-            measured.append(found)
+            measured.append(kept)
         pictures.update(samples.take(experiment))
     samples.write(pictures, folder / "samples.npz")
     origin = {

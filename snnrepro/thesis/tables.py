@@ -100,11 +100,6 @@ def model_settings(model: str) -> dict[str, Any]:
     return dict(_document()["models"][model])
 
 
-def models() -> tuple[str, ...]:
-    """Return the names of the thesis's models that can be reproduced."""
-    return tuple(_document()["models"])
-
-
 def figures(model: str) -> tuple[PrintedFigure, ...]:
     """Return every printed figure of a model, in the thesis's order."""
     return tuple(
