@@ -209,7 +209,9 @@ def draw(folder, model, seconds):
     from matplotlib.figure import Figure
 
     printed = {
-        row.n_steps: row.value for row in tables.rows(model) if (row.system, row.quantity) == ("nengo-dl", "inference")
+        row.n_steps: row.value
+        for row in tables.figures(model)
+        if (row.system, row.quantity) == ("nengo-dl", "inference")
     }
     figure = Figure(figsize=(4.3, 3.2), layout="constrained")
     FigureCanvasAgg(figure)

@@ -115,7 +115,7 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
     event = seconds["event"]
     printed = {
         row.n_steps: row.value
-        for row in tables.rows(case.model)
+        for row in tables.figures(case.model)
         if (row.system, row.quantity) == ("nengo-dl", "inference")
     }
     found = {"event / keras": (ratio(event, seconds["keras"]), case.keras)}

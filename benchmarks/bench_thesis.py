@@ -11,20 +11,21 @@ from dataclasses import asdict
 import pytest
 
 from snnrepro.environment import environment
-from snnrepro.thesis import tables
+from snnrepro.thesis import judge, tables
 from snnrepro.thesis.cells import MODELS, PROFILES, cells
-from snnrepro.thesis.reproduce import collect, describe
-from snnrepro.thesis.road import Road
+from snnrepro.thesis.experiment import Experiment
+from snnrepro.thesis.reproduce import describe
+from snnrepro.thesis.results import collect
 
 
 @pytest.fixture(scope="module")
-def road(data, profile, nengo_dl, tmp_path_factory):
-    """Return a function that gives each model's road, the same one every time."""
+def experiment(data, profile, nengo_dl, tmp_path_factory):
+    """Return a function that gives each model's experiment, the same one every time."""
     folder, known = tmp_path_factory.mktemp("thesis"), {}
 
     def of(model):
         if model not in known:
-            known[model] = Road(model, PROFILES[profile][model], data, folder)
+            known[model] = Experiment(model, PROFILES[profile][model], data, folder)
         return known[model]
 
     return of
@@ -46,7 +47,7 @@ KINDS = list(dict.fromkeys(kind(cell) for model in MODELS for cell in cells(mode
 
 
 @pytest.mark.parametrize("wanted", KINDS, ids=lambda one: "-".join(str(part) for part in one if part))
-def test_cell(benchmark, road, profile, data, measured, wanted):
+def test_cell(benchmark, experiment, profile, data, measured, wanted):
     """Measure one kind of cell, once a seed."""
     model = wanted[0]
     todo = [cell for cell in cells(model, PROFILES[profile][model]) if kind(cell) == wanted]
@@ -59,7 +60,7 @@ def test_cell(benchmark, road, profile, data, measured, wanted):
         return (next(seeds),), {}
 
     def measure(cell):
-        found.append(road(model).measure(cell))
+        found.append(experiment(model).measure(cell))
 
     benchmark.pedantic(measure, setup=next_seed, rounds=len(todo))
     measured.extend(found)
@@ -73,29 +74,29 @@ def test_cell(benchmark, road, profile, data, measured, wanted):
 
 
 @pytest.fixture(scope="module")
-def results(measured, data, profile, road):
+def results(measured, data, profile, experiment):
     """The tables of what the tests above measured."""
     assert measured, "no cell was measured; run the whole file"
     models = list(dict.fromkeys(one.cell.model for one in measured))
-    described = {model: describe(PROFILES[profile][model], road(model).sizes, data) for model in models}
+    described = {model: describe(PROFILES[profile][model], experiment(model).sizes, data) for model in models}
     origin = {"is_full_mnist": data.is_full, "n_train": len(data.x_train), "n_test": len(data.y_test)}
     return collect(profile, described, origin, environment(), measured, "", "")
 
 
 def _judged(verdict, found):
-    if verdict.outcome == tables.NOT_JUDGED:
+    if verdict.outcome == judge.NOT_JUDGED:
         pytest.skip(verdict.why)
-    assert verdict.outcome == tables.PASS, f"{found}; needed: {verdict.why}"
+    assert verdict.outcome == judge.PASS, f"{found}; needed: {verdict.why}"
 
 
 @pytest.mark.parametrize(
     "row",
-    [row for model in MODELS for row in tables.rows(model)],
+    [row for model in MODELS for row in tables.figures(model)],
     ids=lambda row: f"{row.model}-{row.quantity}-{row.system}-{row.n_steps}",
 )
 def test_figure(results, row):
     """Compare one printed figure; one that cannot be judged here is skipped with its reason."""
-    line = next((line for line in results.lines if line.row == row), None)
+    line = next((line for line in results.comparisons if line.printed == row), None)
     if line is None:
         pytest.skip(f"{row.model} was not measured in this run")
     _judged(line.verdict, f"{line.measured}, printed {row.value}")

@@ -153,7 +153,7 @@ def test_results_that_cannot_be_read_are_one_line_and_exit_2(content, message, t
 
 
 def test_earlier_results_are_kept(tmp_path):
-    from snnrepro.report import results_json
+    from snnrepro.thesis import results as results_json
 
     path = tmp_path / "results.json"
     path.write_text('"the first"')

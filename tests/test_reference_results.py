@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from snnrepro.report import results_json
-from snnrepro.thesis import tables
+from snnrepro.thesis import judge
+from snnrepro.thesis import results as results_json
 from snnrepro.thesis.cells import MODELS, PROFILES, cells
 
 FULL_MNIST = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
@@ -37,7 +37,7 @@ def test_the_reference_was_measured_in_full_on_the_full_mnist(results):
 def test_no_judged_figure_of_the_reference_fails(results, folder):
     assert results.passed
     outcomes = [verdict.outcome for verdict in results.verdicts]
-    assert outcomes.count(tables.PASS) >= 18
+    assert outcomes.count(judge.PASS) >= 18
     stored = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert [one["verdict"]["outcome"] for one in stored["lines"] + stored["trends"]] == outcomes
 
@@ -60,9 +60,9 @@ def _row(readme, model, heading):
 )
 def test_the_readme_quotes_the_reference(root, results, model, quantity, thesis, measured):
     readme = (root / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in results.lines if (line.row.model, line.row.quantity) == (model, quantity)]
+    lines = [line for line in results.comparisons if (line.printed.model, line.printed.quantity) == (model, quantity)]
     assert len(lines) == 6
-    assert _row(readme, model, thesis) == [f"{line.row.value:.2f}" for line in lines]
+    assert _row(readme, model, thesis) == [f"{line.printed.value:.2f}" for line in lines]
     found = ["–" if line.measured is None else f"{line.measured:.2f}" for line in lines]
     assert _row(readme, model, measured) == found
 

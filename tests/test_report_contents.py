@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,11 +12,11 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
 pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
 
+from snnrepro.report.names import MODELS, QUANTITIES, quantity
 from snnrepro.report.report import write_report
-from snnrepro.report.spiking_tables import operations_table
-from snnrepro.report.table import table
-from snnrepro.report.thesis_tables import printed_tables
-from snnrepro.report.wording import MODELS, QUANTITIES, quantity
+from snnrepro.report.table import table, text
+from snnrepro.report.tables import operations_table, printed_tables
+from snnrepro.thesis.judge import Verdict
 from tests import report_document
 
 
@@ -55,19 +56,25 @@ class MarkdownRows:
             self.tables[title.replace("\\", "")] = rows
 
 
-def missing_figures(document, tables):
+def missing_figures(results, tables):
     """Return the printed figures that no table shows with what was measured and with the verdict's word."""
     missing = []
-    for line in document["lines"]:
-        row = line["row"]
-        title = f"{MODELS[row['model']]}: {QUANTITIES[row['quantity']]}"
-        expected = {str(row["n_steps"] or "–"), quantity(row["value"], row["unit"])}
-        expected.add(quantity(line["measured"], row["unit"]))
+    for line in results.comparisons:
+        row = line.printed
+        title = f"{MODELS[row.model]}: {QUANTITIES[row.quantity]}"
+        expected = {str(row.n_steps or "–"), quantity(row.value, row.unit)}
+        expected.add(quantity(line.measured, row.unit))
         rows = [cells for name, rows in tables.items() if name.startswith(title) for cells in rows]
-        word = line["verdict"]["outcome"]
+        word = line.verdict.outcome
         if not any(expected <= set(cells) and re.search(rf"\b{word}", cells[-1]) for cells in rows):
-            missing.append((title, row["n_steps"]))
+            missing.append((title, row.n_steps))
     return missing
+
+
+def pages(folder, results, samples):
+    """Return the page and the Markdown file of results."""
+    paths = report_document.write(folder, results, samples)
+    return [path.read_text(encoding="utf-8") for path in paths[:2]]
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +84,19 @@ def results():
 
 @pytest.fixture(scope="module")
 def written(results, tmp_path_factory):
-    folder = report_document.write(tmp_path_factory.mktemp("results"), results, report_document.samples())
-    write_report(folder)
-    return (folder / "report.html").read_text(encoding="utf-8"), (folder / "report.md").read_text(encoding="utf-8")
+    return pages(tmp_path_factory.mktemp("results"), results, report_document.samples())
 
 
 def test_every_figure_stands_in_both_reports_with_its_verdict(results, written):
-    assert len(results["lines"]) > 30
+    assert len(results.comparisons) > 30
     page, text = written
     assert missing_figures(results, Rows(page).tables) == []
     assert missing_figures(results, MarkdownRows(text).tables) == []
 
 
 def test_a_figure_that_is_shown_with_another_verdict_would_be_noticed(results, written):
-    other = copy.deepcopy(results)
-    other["lines"][2]["verdict"]["outcome"] = "fail"
-    other["lines"][3]["measured"] += 1
+    other = report_document.with_line(results, 2, verdict=Verdict("fail", ""))
+    other = report_document.with_line(other, 3, measured=results.comparisons[3].measured + 1)
     for tables in (Rows(written[0]).tables, MarkdownRows(written[1]).tables):
         assert [n_steps for _, n_steps in missing_figures(other, tables)] == [15, 30]
 
@@ -100,9 +104,9 @@ def test_a_figure_that_is_shown_with_another_verdict_would_be_noticed(results, w
 def test_every_trend_stands_in_both_reports_with_its_verdict(results, written):
     title = "What must hold on any machine"
     for tables in (Rows(written[0]).tables, MarkdownRows(written[1]).tables):
-        for one in results["trends"]:
-            found = [row for row in tables[title] if row[0].startswith(one["trend"]["name"])]
-            assert any(f"{one['statistic']:.3f}" in row and one["verdict"]["outcome"] in row[-1] for row in found)
+        for one in results.trends:
+            found = [row for row in tables[title] if row[0].startswith(one.trend.name)]
+            assert any(f"{one.statistic:.3f}" in row and one.verdict.outcome in row[-1] for row in found)
 
 
 def test_both_reports_have_the_same_tables(written):
@@ -124,16 +128,15 @@ def test_the_top_counts_the_verdicts_and_says_what_conversion_loses(written):
     assert "“balanced” loses 1.02 at n=4, 0.09 at 8, 0.02 at 15" in top
 
 
-@pytest.mark.parametrize("place", ["lines", "trends"])
+@pytest.mark.parametrize("place", ["comparisons", "trends"])
 def test_what_failed_is_named_at_the_top_with_its_numbers(results, place, tmp_path):
-    flipped = copy.deepcopy(results)
-    one = flipped[place][1 if place == "trends" else 2]
-    one["verdict"]["outcome"] = "fail"
-    write_report(report_document.write(tmp_path, flipped))
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    text = (tmp_path / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    flipped = list(getattr(results, place))
+    index = 1 if place == "trends" else 2
+    flipped[index] = replace(flipped[index], verdict=Verdict("fail", flipped[index].verdict.why))
+    page, text = pages(tmp_path, replace(results, **{place: tuple(flipped)}), {})
+    text = text.replace("\\", "")
     named = {
-        "lines": "Dense network, accuracy, NengoDL, n=15: thesis 81.14 %, measured 81.26 %, allowed ±3 %",
+        "comparisons": "Dense network, accuracy, NengoDL, n=15: thesis 81.14 %, measured 81.26 %, allowed ±3 %",
         "trends": "Dense network, training time does not depend on n_steps: spread 0.062, needed at most 0.25",
     }[place]
     assert f"fail {named}" in top_of(page)
@@ -154,32 +157,31 @@ def test_what_was_not_judged_is_listed_with_its_reason(results, written):
 
 
 def test_what_was_not_measured_is_left_out_and_said(results, tmp_path):
-    little = copy.deepcopy(results)
-    little.update(measured=[], lines=[], trends=[], converted=[], models={})
-    write_report(report_document.write(tmp_path, little))
-    for name in ("report.html", "report.md"):
-        text = (tmp_path / name).read_text(encoding="utf-8")
+    little = replace(results, measured=(), comparisons=(), trends=(), converted=(), models={})
+    written = pages(tmp_path, little, {})
+    for page in written:
         for what in ("Spikes of single images", "Reconstructed images", "Trends", "Dense network", "Accuracy"):
-            assert f"{what}: not measured in this run." in text
-    assert "Nothing could be judged here" in (tmp_path / "report.html").read_text(encoding="utf-8")
+            assert f"{what}: not measured in this run." in page
+    assert "Nothing could be judged here" in written[0]
     assert not (tmp_path / "plots").exists()
 
 
 def test_one_seed_has_no_range_and_fewer_images_are_said(results):
-    little = copy.deepcopy(results)
-    every = printed_tables(little, "dense")[0]
+    every = printed_tables(results, "dense")[0]
     assert [column.heading for column in every.columns][-2:] == ["range over seeds", "verdict"]
     assert [letter for letter, _ in every.notes] == ["a"]
-    for line in little["lines"]:
-        line.update(values=line["values"][:1], n_images=1_000 if line["row"]["n_steps"] == 0 else 400)
-    few = printed_tables(little, "dense")[0]
+    lines = [
+        replace(line, values=line.values[:1], n_images=1_000 if line.printed.n_steps == 0 else 400)
+        for line in results.comparisons
+    ]
+    few = printed_tables(replace(results, comparisons=tuple(lines)), "dense")[0]
     assert [column.heading for column in few.columns] == ["system", "n", "thesis", "measured", "verdict"]
     assert few.notes[-1] == ("", "Images: Keras 1,000, NengoDL 400.")
 
 
 def test_a_row_that_does_not_fit_its_columns_is_refused():
     with pytest.raises(ValueError, match="2 cells under 1 columns"):
-        table("a", ("b|",), {"": [("c", "d")]})
+        table("a", (text("b"),), {"": [("c", "d")]})
 
 
 def test_operations_stand_beside_those_of_the_trained_network(results):
@@ -189,10 +191,19 @@ def test_operations_stand_beside_those_of_the_trained_network(results):
 
 
 def test_words_from_the_results_are_not_taken_for_markup(results, tmp_path):
-    hostile = copy.deepcopy(results)
-    hostile["data"]["source"] = "<script>alert(1)</script> | *a*"
-    write_report(report_document.write(tmp_path, hostile))
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    source = "<script>alert(1)</script> | *a*"
+    page, markdown = pages(tmp_path, replace(results, data={**results.data, "source": source}), {})
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
-    assert r"\<script>alert(1)\</script> \| \*a\*" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert r"\<script>alert(1)\</script> \| \*a\*" in markdown
+
+
+def test_a_verdict_in_the_file_is_not_believed(root, tmp_path):
+    """The page judges the figures anew, as ``reproduce --check`` does."""
+    document = json.loads((root / "benchmarks" / "reference" / "results.json").read_text(encoding="utf-8"))
+    assert document["lines"][0]["verdict"]["outcome"] == "pass"
+    document["lines"][0]["verdict"]["outcome"] = "fail"
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    page = write_report(tmp_path)[0].read_text(encoding="utf-8")
+    assert "21 passed, 0 failed, 25 not judged" in top_of(page)
+    assert "<title>snnrepro: pass" in page

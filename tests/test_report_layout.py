@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
 pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
 
-from snnrepro.report.report import write_report
 from tests import report_document
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -49,7 +48,7 @@ def browser():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    write_report(report_document.write(folder, report_document.document(), report_document.samples()))
+    report_document.write(folder, report_document.document(), report_document.samples())
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -13,7 +12,6 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: re
 pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
 
 from snnrepro.report.figure import COLOURS, INK
-from snnrepro.report.report import write_report
 from tests import report_document
 
 
@@ -61,15 +59,14 @@ def charts_without_words(page):
     ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    results = report_document.document()
-    return report_document.write(tmp_path_factory.mktemp("results"), results, report_document.samples())
+def written(folder, results):
+    paths = report_document.write(folder, results, report_document.samples())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="module")
-def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in write_report(folder)}
+def files(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("results"), report_document.document())
 
 
 @pytest.fixture(scope="module")
@@ -130,17 +127,16 @@ def test_the_page_is_small_enough_to_send(page):
     assert len(page.encode()) < 2_000_000
 
 
-def test_the_same_results_give_the_same_bytes(folder, files):
+def test_the_same_results_give_the_same_bytes(tmp_path, files):
     assert len(files) == 2 + 2 * 7
-    again = {path.relative_to(folder).as_posix(): path.read_bytes() for path in write_report(folder)}
+    again = written(tmp_path, report_document.document())
     assert [name for name, content in files.items() if again[name] != content] == []
 
 
 def test_other_results_give_other_bytes(files, tmp_path):
-    other = copy.deepcopy(report_document.document())
-    other["lines"][2]["measured"] += 0.5
-    write_report(report_document.write(tmp_path, other, report_document.samples()))
-    assert (tmp_path / "report.html").read_bytes() != files["report.html"]
+    results = report_document.document()
+    other = report_document.with_line(results, 2, measured=results.comparisons[2].measured + 0.5)
+    assert written(tmp_path, other)["report.html"] != files["report.html"]
 
 
 def test_the_markdown_files_links_lead_to_charts(files):

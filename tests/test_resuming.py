@@ -12,8 +12,8 @@ from snnrepro.datasets import Mnist
 from snnrepro.errors import DataError
 from snnrepro.thesis import cells, reproduce
 from snnrepro.thesis.cells import Cell, Measured
+from snnrepro.thesis.experiment import Experiment
 from snnrepro.thesis.record import Record
-from snnrepro.thesis.road import Road
 from tests.tiny_profile import TINY
 
 
@@ -38,13 +38,13 @@ def tiny(monkeypatch):
 @pytest.fixture
 def counted(monkeypatch):
     """Every cell that is measured, in order."""
-    found, measure = [], Road.measure
+    found, measure = [], Experiment.measure
 
     def counting(self, cell, progress=None):
         found.append(cell)
         return measure(self, cell, progress)
 
-    monkeypatch.setattr(Road, "measure", counting)
+    monkeypatch.setattr(Experiment, "measure", counting)
     return found
 
 
@@ -79,15 +79,15 @@ def test_a_stopped_reproduction_goes_on_where_it_stopped(nengo_dl, data, tiny, c
 def test_the_same_seed_answers_the_same_after_a_restart(nengo_dl, data, tiny, tmp_path):
     """Keras's network is trained once; another process finds its weights, and what is converted from them."""
     workload = cells.PROFILES["quick"]["dense"]
-    first = Road("dense", workload, data, tmp_path)
+    first = Experiment("dense", workload, data, tmp_path)
     wanted = first.answers(0)
-    second = Road("dense", workload, data, tmp_path)
+    second = Experiment("dense", workload, data, tmp_path)
     np.testing.assert_array_equal(second.answers(0), wanted)
     cell = Cell("dense", "converted", "inference", 0, 4, "balanced")
     x = second.test_images(20)
     np.testing.assert_array_equal(first.spiking(cell).run(x).scores, second.spiking(cell).run(x).scores)
     trained = first.trained(0)
-    found = Road("dense", workload, data, tmp_path).trained(0)
+    found = Experiment("dense", workload, data, tmp_path).trained(0)
     np.testing.assert_array_equal(trained.run(x, 5).scores, found.run(x, 5).scores)
 
 
@@ -125,7 +125,7 @@ def test_a_damaged_cell_is_named(content, tmp_path):
 
 
 def test_results_read_again_are_the_results(nengo_dl, data, tiny, tmp_path):
-    from snnrepro.report import results_json
+    from snnrepro.thesis import results as results_json
 
     results = reproduce.reproduce("quick", data, tmp_path, ("autoencoder",))
     results_json.write(results, tmp_path / "results.json")

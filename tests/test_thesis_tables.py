@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnrepro.thesis import tables
+from snnrepro.thesis import judge, tables
 from snnrepro.thesis.cells import MODELS, PROFILES, Measured, cells
-from snnrepro.thesis.reproduce import collect
-from snnrepro.thesis.road import accuracy
-from snnrepro.thesis.tables import Grounds
+from snnrepro.thesis.experiment import percent_right
+from snnrepro.thesis.judge import Grounds
+from snnrepro.thesis.results import collect
 
 # Retyped from the thesis's tables of results: Keras, then n_steps 1, 15, 30, 45, 60.
 PRINTED = {
@@ -29,18 +29,18 @@ N_STEPS = [0, 1, 15, 30, 45, 60]
 
 @pytest.mark.parametrize(("model", "quantity"), PRINTED)
 def test_the_tables_are_the_printed_ones(model, quantity):
-    rows = [row for row in tables.rows(model) if row.quantity == quantity]
+    rows = [row for row in tables.figures(model) if row.quantity == quantity]
     assert [(row.n_steps, row.value) for row in rows] == list(zip(N_STEPS, PRINTED[model, quantity]))
     assert [row.system for row in rows] == ["keras"] + ["nengo-dl"] * 5
 
 
 def test_there_is_no_row_that_was_not_printed():
-    rows = [row for model in MODELS for row in tables.rows(model) if (model, row.quantity) not in PRINTED]
+    rows = [row for model in MODELS for row in tables.figures(model) if (model, row.quantity) not in PRINTED]
     assert [(row.model, row.quantity, row.value) for row in rows] == [("dense", "accuracy_loss", 10.0)]
 
 
 def test_every_figure_has_one_tolerance_and_its_reason():
-    for row in (row for model in MODELS for row in tables.rows(model)):
+    for row in (row for model in MODELS for row in tables.figures(model)):
         assert len(row.reason) > 20
         assert (row.tolerance is None) != (row.factors is None)
         if row.factors is not None:
@@ -52,37 +52,37 @@ def test_every_figure_has_one_tolerance_and_its_reason():
         assert (trend.minimum is None) != (trend.maximum is None)
 
 
-ACCURACY = next(row for row in tables.rows("dense") if (row.quantity, row.n_steps) == ("accuracy", 15))
-SECONDS = next(row for row in tables.rows("cnn") if (row.quantity, row.n_steps) == ("inference", 60))
+ACCURACY = next(row for row in tables.figures("dense") if (row.quantity, row.n_steps) == ("accuracy", 15))
+SECONDS = next(row for row in tables.figures("cnn") if (row.quantity, row.n_steps) == ("inference", 60))
 FULL = Grounds()
 
 
 @given(st.floats(0, 100))
 def test_a_verdict_is_two_sided(measured):
     inside = abs(measured - ACCURACY.value) <= ACCURACY.tolerance
-    assert tables.judge(ACCURACY, measured, FULL).outcome == ("pass" if inside else "fail")
+    assert judge.judge(ACCURACY, measured, FULL).outcome == ("pass" if inside else "fail")
 
 
 def test_both_sides_of_a_tolerance_fail():
     for beyond in (ACCURACY.value - 6.01, ACCURACY.value + 6.01):
-        assert tables.judge(ACCURACY, beyond, FULL).outcome == "fail"
+        assert judge.judge(ACCURACY, beyond, FULL).outcome == "fail"
     for within in (ACCURACY.value - 6, ACCURACY.value + 6):
-        assert tables.judge(ACCURACY, within, FULL).outcome == "pass"
+        assert judge.judge(ACCURACY, within, FULL).outcome == "pass"
 
 
 @given(st.floats(0.01, 300))
 def test_seconds_are_judged_on_both_sides_where_there_is_a_gpu(measured):
-    verdict = tables.judge(SECONDS, measured, Grounds(gpu=True))
+    verdict = judge.judge(SECONDS, measured, Grounds(gpu=True))
     assert verdict.outcome == ("pass" if 0.02 * 73.83 <= measured <= 1.5 * 73.83 else "fail")
-    assert tables.judge(SECONDS, measured, FULL).outcome == "not judged"
+    assert judge.judge(SECONDS, measured, FULL).outcome == "not judged"
 
 
 def test_what_cannot_be_judged_says_why():
     for verdict in (
-        tables.judge(ACCURACY, None, FULL),
-        tables.judge(ACCURACY, ACCURACY.value, Grounds(full_data=False)),
-        tables.judge(ACCURACY, ACCURACY.value, Grounds(trained_in_full=False)),
-        tables.judge(SECONDS, SECONDS.value, FULL),
+        judge.judge(ACCURACY, None, FULL),
+        judge.judge(ACCURACY, ACCURACY.value, Grounds(full_data=False)),
+        judge.judge(ACCURACY, ACCURACY.value, Grounds(trained_in_full=False)),
+        judge.judge(SECONDS, SECONDS.value, FULL),
     ):
         assert verdict.outcome == "not judged"
         assert len(verdict.why) > 20
@@ -90,23 +90,23 @@ def test_what_cannot_be_judged_says_why():
 
 @pytest.mark.parametrize("n_images", [100, 500, 2_000])
 def test_fewer_test_images_widen_a_tolerance_by_the_binomial_error(n_images):
-    error = tables.binomial_error(ACCURACY, n_images)
+    error = judge.binomial_error(ACCURACY, n_images)
     # Drawn without replacement from 10,000 answers of which 81.14 % are right: how often the mean lies within.
     rng = np.random.RandomState(0)
     answers = np.arange(10_000) < 8114
     shares = np.array([100 * answers[rng.permutation(10_000)[:n_images]].mean() for _ in range(2_000)])
     assert np.mean(np.abs(shares - 81.14) <= error) == pytest.approx(0.95, abs=0.02)
-    assert tables.binomial_error(ACCURACY, 10_000) == 0
+    assert judge.binomial_error(ACCURACY, 10_000) == 0
     beyond = ACCURACY.value - ACCURACY.tolerance - 0.99 * error
-    assert tables.judge(ACCURACY, beyond, Grounds(n_images=n_images)).outcome == "pass"
-    assert tables.judge(ACCURACY, beyond - 0.02 * error, Grounds(n_images=n_images)).outcome == "fail"
+    assert judge.judge(ACCURACY, beyond, Grounds(n_images=n_images)).outcome == "pass"
+    assert judge.judge(ACCURACY, beyond - 0.02 * error, Grounds(n_images=n_images)).outcome == "fail"
 
 
 def test_the_first_step_is_judged_however_little_was_trained():
-    row = next(row for row in tables.rows("cnn") if (row.quantity, row.n_steps) == ("accuracy", 1))
+    row = next(row for row in tables.figures("cnn") if (row.quantity, row.n_steps) == ("accuracy", 1))
     untrained = Grounds(trained_in_full=False)
-    assert tables.judge(row, 9.80, untrained).outcome == "pass"
-    assert tables.judge(row, 9.81, untrained).outcome == "fail"  # the last partial minibatch dropped
+    assert judge.judge(row, 9.80, untrained).outcome == "pass"
+    assert judge.judge(row, 9.81, untrained).outcome == "fail"  # the last partial minibatch dropped
 
 
 LINEAR, CONSTANT, FASTER, LOSS = tables.trends("dense")
@@ -114,7 +114,7 @@ LINEAR, CONSTANT, FASTER, LOSS = tables.trends("dense")
 
 @given(st.floats(0.02, 100), st.floats(0, 100))
 def test_a_straight_rising_line_is_linear_growth(slope, offset):
-    assert tables.judge_trend(LINEAR, [(n, offset + slope * n) for n in N_STEPS[1:]])[1].outcome == "pass"
+    assert judge.judge_trend(LINEAR, [(n, offset + slope * n) for n in N_STEPS[1:]])[1].outcome == "pass"
 
 
 @pytest.mark.parametrize(
@@ -123,42 +123,42 @@ def test_a_straight_rising_line_is_linear_growth(slope, offset):
     ids=["cubic", "falling", "up and down", "a jump"],
 )
 def test_what_is_no_linear_growth_fails(shape):
-    assert tables.judge_trend(LINEAR, [(n, float(shape(n))) for n in N_STEPS[1:]])[1].outcome == "fail"
+    assert judge.judge_trend(LINEAR, [(n, float(shape(n))) for n in N_STEPS[1:]])[1].outcome == "fail"
 
 
 @given(st.floats(1, 100), st.lists(st.floats(-0.24, 0.24), min_size=2, max_size=2))
 def test_times_within_a_quarter_of_their_median_are_constant(seconds, noise):
     series = list(zip((1, 15, 30), [seconds, *(seconds * (1 + share) for share in noise)]))
-    statistic, verdict = tables.judge_trend(CONSTANT, series)
+    statistic, verdict = judge.judge_trend(CONSTANT, series)
     times = np.array([time for _, time in series])
     assert statistic == pytest.approx(np.abs(times / np.median(times) - 1).max())
     assert verdict.outcome == ("pass" if statistic <= 0.25 else "fail")
 
 
 def test_one_slow_training_fails():
-    assert tables.judge_trend(CONSTANT, [(1, 10.0), (15, 10.0), (30, 12.6)])[1].outcome == "fail"
+    assert judge.judge_trend(CONSTANT, [(1, 10.0), (15, 10.0), (30, 12.6)])[1].outcome == "fail"
 
 
 def test_times_too_short_make_no_trend():
-    statistic, verdict = tables.judge_trend(LINEAR, [(n, 0.001 * n**3 / 60**2) for n in N_STEPS[1:]])
+    statistic, verdict = judge.judge_trend(LINEAR, [(n, 0.001 * n**3 / 60**2) for n in N_STEPS[1:]])
     assert statistic is None
     assert verdict.outcome == "not judged"
 
 
 def test_two_values_make_no_trend():
-    statistic, verdict = tables.judge_trend(LINEAR, [(1, 1.0), (60, 60.0)])
+    statistic, verdict = judge.judge_trend(LINEAR, [(1, 1.0), (60, 60.0)])
     assert statistic is None
     assert verdict.outcome == "not judged"
 
 
 def test_the_largest_and_the_smallest_value_decide():
     series = [(15, 0.2), (60, 0.7)]
-    assert tables.judge_trend(FASTER, series) == (0.7, tables.Verdict("pass", "at most 1"))
-    assert tables.judge_trend(FASTER, [*series, (30, 1.01)])[1].outcome == "fail"
+    assert judge.judge_trend(FASTER, series) == (0.7, judge.Verdict("pass", "at most 1"))
+    assert judge.judge_trend(FASTER, [*series, (30, 1.01)])[1].outcome == "fail"
     (likeness,) = tables.trends("autoencoder")
-    assert tables.judge_trend(likeness, [(45, 0.999), (45, 0.995)])[0] == 0.995
-    assert tables.judge_trend(likeness, [(45, 0.999), (45, 0.9)])[1].outcome == "fail"
-    assert tables.judge_trend(likeness, [])[1].outcome == "not judged"
+    assert judge.judge_trend(likeness, [(45, 0.999), (45, 0.995)])[0] == 0.995
+    assert judge.judge_trend(likeness, [(45, 0.999), (45, 0.9)])[1].outcome == "fail"
+    assert judge.judge_trend(likeness, [])[1].outcome == "not judged"
 
 
 MACHINE = {"gpus": []}
@@ -203,7 +203,7 @@ def test_the_thesiss_own_figures_pass(model):
     assert results.passed
     outcomes = [verdict.outcome for verdict in results.verdicts]
     assert outcomes.count("pass") >= 9
-    found = {line.measured for line in results.lines if line.row.quantity == "accuracy"}
+    found = {line.measured for line in results.comparisons if line.printed.quantity == "accuracy"}
     assert found == set(PRINTED[model, "accuracy"])
 
 
@@ -218,7 +218,8 @@ def test_an_accuracy_that_is_off_fails_the_table(model, n_steps, shift):
         for one in _as_printed("thesis", model)
     ]
     results = _collected(model, wrong)
-    failing = {(line.row.quantity, line.row.n_steps) for line in results.lines if line.verdict.outcome == tables.FAIL}
+    failed = [line.printed for line in results.comparisons if line.verdict.outcome == judge.FAIL]
+    failing = {(printed.quantity, printed.n_steps) for printed in failed}
     assert failing == {("accuracy", n_steps)}
     assert not results.passed
     assert _collected(model, wrong, is_full=False).passed, "judged on what is not the full MNIST"
@@ -236,7 +237,7 @@ def test_a_slow_event_simulator_and_a_lossy_conversion_fail():
         for one in _as_printed("thesis", "cnn")
     ]
     for wrong, name in ((slow, FASTER.name), (lossy, LOSS.name)):
-        failing = [line.trend.name for line in _collected("cnn", wrong).trends if line.verdict.outcome == tables.FAIL]
+        failing = [line.trend.name for line in _collected("cnn", wrong).trends if line.verdict.outcome == judge.FAIL]
         assert failing == [name]
 
 
@@ -245,7 +246,7 @@ def test_the_loss_of_a_conversion_is_against_keras_on_the_same_images():
     balanced = next(one for one in results.converted if one.recipe == "balanced")
     assert balanced.loss[15] == pytest.approx(0.1)
     assert balanced.n_images == 10_000
-    (loss,) = [line for line in results.lines if line.row.quantity == "accuracy_loss"]
+    (loss,) = [line for line in results.comparisons if line.printed.quantity == "accuracy_loss"]
     assert loss.values == pytest.approx([10.0] * 5)
 
 
@@ -264,4 +265,4 @@ def test_a_cell_is_planned_once_and_has_its_own_file(profile):
 
 def test_equal_scores_answer_class_0():
     labels = np.array([0, 0, 3, 7])
-    assert accuracy(np.zeros((4, 10), np.float32), labels) == 50.0
+    assert percent_right(np.zeros((4, 10), np.float32), labels) == 50.0

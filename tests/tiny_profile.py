@@ -7,11 +7,10 @@ from dataclasses import replace
 from snnrepro.thesis.cells import PROFILES
 
 _QUICK = PROFILES["quick"]
+_SIMULATED = replace(_QUICK["dense"].nengo_dl, n_timed=20, minibatch=10, pace_rounds=1)
 TINY = {
     "quick": {
-        "dense": replace(
-            _QUICK["dense"], epochs=10, n_steps=(4,), recipes=("balanced",), n_timed=20, minibatch=10, pace_rounds=1
-        ),
+        "dense": replace(_QUICK["dense"], n_steps=(4,), recipes=("balanced",), nengo_dl=_SIMULATED),
         "autoencoder": replace(_QUICK["autoencoder"], n_test=4, n_steps=(4,)),
     }
 }

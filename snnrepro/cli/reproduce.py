@@ -13,10 +13,10 @@ from snnrepro.cli.print import cells_progress, console, print_json
 from snnrepro.datasets import load_mnist
 from snnrepro.errors import DependencyError, SnnReproError
 from snnrepro.files import written_whole
-from snnrepro.thesis.cells import MODELS, chosen
+from snnrepro.thesis.cells import MODELS, workloads
 
 if TYPE_CHECKING:
-    from snnrepro.thesis.reproduce import Results
+    from snnrepro.thesis.results import Results
 
 
 @click.command()
@@ -57,7 +57,7 @@ def reproduce(
 
     Example: snnrepro reproduce dense --profile quick
     """
-    from snnrepro.report import results_json
+    from snnrepro.thesis import results as results_json
 
     if check is not None:
         _show(results_json.read(check), as_json)
@@ -68,7 +68,7 @@ def reproduce(
     _require_writable(output)
     click.echo(f"data: {mnist.describe()}", err=True)
     wanted = models or MODELS
-    with cells_progress(chosen(profile, wanted, seeds)) as progress:
+    with cells_progress(workloads(profile, wanted, seeds)) as progress:
         results = thesis.reproduce(
             profile, mnist, output, wanted, seeds, [int(stride) for stride in strides.split(",")], again, progress
         )
@@ -90,7 +90,8 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
     Example: snnrepro compare mine/results.json theirs/results.json
     """
-    from snnrepro.report import comparison, results_json
+    from snnrepro.report import comparison
+    from snnrepro.thesis import results as results_json
 
     both = results_json.read(first), results_json.read(second)
     found = comparison.as_dict(*both)
@@ -116,7 +117,8 @@ def report(folder: Path) -> None:
 
 
 def _show(results: Results, as_json: bool) -> None:
-    from snnrepro.report import results_json, terminal
+    from snnrepro.report import terminal
+    from snnrepro.thesis import results as results_json
 
     if as_json:
         print_json(results_json.as_dict(results))

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snnrepro.thesis.cells import Cell, Measured
-    from snnrepro.thesis.reproduce import Results
+    from snnrepro.thesis.results import Results
 
-_KINDS = ("accuracy", "ssim", "seconds")
+_KINDS = {"accuracy": ("accuracy, %", 2), "ssim": ("ssim", 4), "seconds": ("seconds", 2)}
+_WORDS = {True: "[green]agrees[/green]", False: "[bold red]differs[/bold red]", None: ""}
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,8 @@ class Difference:
 def differences(first: Results, second: Results) -> list[Difference]:
     """Return every figure that both have, cell by cell (one seed at a time)."""
     others = {one.cell: one for one in second.measured}
-    found = []
-    for one in first.measured:
-        if one.cell in others:
-            found += list(_of_cell(one, others[one.cell]))
-    return found
+    pairs = [(one, others[one.cell]) for one in first.measured if one.cell in others]
+    return [difference for pair in pairs for difference in _of_cell(*pair)]
 
 
 def _of_cell(first: Measured, second: Measured) -> Iterator[Difference]:
@@ -70,35 +68,32 @@ def _words(cell: Cell, n_steps: int) -> str:
 
 def as_dict(first: Results, second: Results) -> dict[str, Any]:
     """Return what `print_comparison` prints."""
-    found = differences(first, second)
+    compared = differences(first, second)
     return {
-        "agrees": all(one.agrees is not False for one in found),
+        "agrees": all(one.agrees is not False for one in compared),
         "conditions": _conditions(first, second),
-        "differences": [asdict(one) for one in found],
+        "differences": [asdict(one) for one in compared],
     }
 
 
 def print_comparison(first: Results, second: Results, console: Console) -> None:
     """Print what was measured under other conditions, then every common figure beside its other."""
     for name, (a, b) in _conditions(first, second).items():
-        console.print(f"{name}: {a} | {b}")
-    found = differences(first, second)
-    for kind in _KINDS:
-        table = Table(title={"accuracy": "accuracy, %"}.get(kind, kind), title_justify="left")
+        console.print(f"{name}: {a} | {b}", markup=False)
+    every = differences(first, second)
+    for kind, (title, digits) in _KINDS.items():
+        table = Table(title=title, title_justify="left")
         table.add_column("cell")
         for heading in ("first", "second", "difference"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-        for one in found:
-            if one.kind == kind:
-                word = {True: "[green]agrees[/green]", False: "[bold red]differs[/bold red]", None: ""}[one.agrees]
-                places = 4 if kind == "ssim" else 2
-                numbers = (f"{one.first:.{places}f}", f"{one.second:.{places}f}")
-                table.add_row(one.cell, *numbers, f"{one.second - one.first:+.{places}f}", word)
+        for one in (one for one in every if one.kind == kind):
+            numbers = (f"{one.first:.{digits}f}", f"{one.second:.{digits}f}", f"{one.second - one.first:+.{digits}f}")
+            table.add_row(one.cell, *numbers, _WORDS[one.agrees])
         if table.row_count:
             console.print(table)
-    differing = sum(one.agrees is False for one in found)
-    compared = sum(one.agrees is not None for one in found)
+    differing = sum(one.agrees is False for one in every)
+    compared = sum(one.agrees is not None for one in every)
     only = len({one.cell for one in first.measured} ^ {one.cell for one in second.measured})
     console.print(f"{compared} figures compared, {differing} differ; {only} cells are in only one of the two")
 

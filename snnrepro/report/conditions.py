@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
-from snnrepro.report.table import Cell, Table, table
-from snnrepro.report.wording import NOTHING, model_name, models_of, moment
+from snnrepro.report.names import NOTHING, model_name, moment
+from snnrepro.report.table import Entry, Table, table, text
+
+if TYPE_CHECKING:
+    from snnrepro.thesis.results import Results
 
 
-def conditions_tables(document: Mapping[str, Any]) -> list[Table]:
+def what_was_run(results: Results) -> str:
+    """Return in one line which data, profile and machine a report is about."""
+    data, machine = results.data, results.environment
+    n_cores = machine["cpu_cores"]
+    gpus = ", ".join(map(str, machine["gpus"])) or "no GPU"
+    return (
+        f"Profile {results.profile}, {data['source']}, {data['n_train']:,} training and {data['n_test']:,} test "
+        f"images, {machine['cpu']}, {n_cores} core{'s' * (n_cores != 1)}, {gpus}, {moment(results.started)}"
+    )
+
+
+def conditions_tables(results: Results) -> list[Table]:
     """Return data, machine, libraries, models, settings and protocol, each as a table of names and values."""
-    settings = dict(document["settings"])
-    protocol = settings.pop("protocol", {})
-    machine = dict(document["environment"])
-    libraries = machine.pop("libraries", {})
-    run = {"profile": document["profile"]}
-    run.update({name: moment(document[name]) for name in ("started", "finished") if document.get(name)})
-    tables = [
-        _pairs("Run and data", [*run.items(), *document["data"].items()]),
+    settings, machine = dict(results.settings), dict(results.environment)
+    protocol, libraries = settings.pop("protocol"), machine.pop("libraries")
+    run = {"profile": results.profile, "started": moment(results.started), "finished": moment(results.finished)}
+    return [
+        _pairs("Run and data", {**run, **results.data}.items()),
         _pairs("Machine", machine.items()),
         _pairs("Libraries", [(name, version or "not installed") for name, version in libraries.items()]),
-        *(_pairs(model_name(model), document["models"].get(model, {}).items()) for model in models_of(document)),
+        *(_pairs(model_name(model), described.items()) for model, described in results.models.items()),
         _pairs("Settings of the thesis", settings.items()),
-        _pairs("Protocol: what the thesis leaves unsaid", _items(protocol)),
+        _pairs("Protocol: what the thesis leaves unsaid", protocol.items()),
     ]
-    return [one for one in tables if one.groups[0].rows]
 
 
-def _items(protocol: Any) -> Iterable[tuple[str, Any]]:
-    return protocol.items() if isinstance(protocol, Mapping) else [("protocol", protocol)]
+def conditions_line(conditions: Mapping[str, Any]) -> str:
+    """Return names and values in one line."""
+    return "; ".join(f"{_words(name)}: {_text(value)}" for name, value in conditions.items())
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
-    rows: list[list[Cell]] = [[_words(name), _text(value)] for name, value in pairs]
-    return table(title, ("|", "|"), {"": rows})
+    rows: list[list[Entry]] = [[_words(name), _text(value)] for name, value in pairs]
+    return table(title, (text(), text()), {"": rows})
 
 
 def _words(name: str) -> str:
@@ -64,7 +75,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{_words(name)}: {_text(one)}" for name, one in value.items())
+        return conditions_line(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value)) or "none"
     if isinstance(value, int):

@@ -6,13 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from snnrepro.report.figure import COLOURS, INK, MARKERS, WIDTH, Plot, draw
+from snnrepro.report.names import decimal, model_name, seconds
 from snnrepro.report.series import Point, System, accuracy_series, printed_series, seconds_series
 from snnrepro.report.verdict import losses_of
-from snnrepro.report.wording import decimal, model_name, seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from snnrepro.thesis.results import Results
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.5, 0.12, 0.28, 0.48  # inches around the axes
 _HEIGHT = 2.5  # of the axes
@@ -21,14 +23,13 @@ _ACCURACY_TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 _NO_SYNAPSE = (0, (1, 1.2))  # dotted: the same colour as with a synapse
 
 
-def accuracy_plot(document: Mapping[str, Any], model: str) -> Plot | None:
+def accuracy_plot(results: Results, model: str) -> Plot | None:
     """Return accuracy against n_steps with 95 % intervals and the thesis's points; None if nothing was measured."""
-    series = accuracy_series(document, model)
-    printed = [pair for pair in printed_series(document, model, "accuracy", "nengo-dl") if pair[0]]
-    if not series and not printed:
+    curves = accuracy_series(results, model)
+    keras = next(iter(curves.pop(System("keras"), [])), None)
+    printed = printed_series(results, model, "accuracy", "nengo-dl")
+    if not (curves or keras or printed):
         return None
-    keras = next((points[-1] for system, points in series.items() if system.system == "keras"), None)
-    curves = {system: points for system, points in series.items() if system.system != "keras"}
 
     def paint(figure: Figure) -> None:
         axes = _axes(figure, len(curves) + bool(printed) + (keras is not None))
@@ -50,17 +51,15 @@ def accuracy_plot(document: Mapping[str, Any], model: str) -> Plot | None:
     parts += [f"{s.short_label}: " + _listed([(p.n_steps, f"{p.percent:.2f}") for p in ps]) for s, ps in curves.items()]
     parts += ["thesis, NengoDL: " + _listed([(n, f"{value:.2f}") for n, value in printed])] if printed else []
     alt = f"{model_name(model)}, accuracy in % against n_steps. " + "; ".join(parts) + "."
-    return draw(
-        f"accuracy-{model}", "accuracy", model, _total(len(parts)), paint, alt, _accuracy_caption(document, model)
-    )
+    return draw("accuracy", model, _total(len(parts)), paint, alt, _accuracy_caption(results, model))
 
 
-def _accuracy_caption(document: Mapping[str, Any], model: str) -> str:
+def _accuracy_caption(results: Results, model: str) -> str:
     """Return what to see: what the thesis's recipe and ours lose to Keras at their longest presentations."""
     seen = [
         f"{decimal(points)} at n={n_steps} by the recipe “{recipe}”"
         for recipe in ("thesis", "balanced")
-        for n_steps, points in losses_of(document, model, recipe)[-1:]
+        for n_steps, points in losses_of(results, model, recipe)[-1:]
     ]
     lead = f"Points lost to Keras (dashed) on the same images: {', '.join(seen)}. " if seen else ""
     return (
@@ -69,13 +68,12 @@ def _accuracy_caption(document: Mapping[str, Any], model: str) -> str:
     )
 
 
-def time_plot(document: Mapping[str, Any], model: str) -> Plot | None:
+def time_plot(results: Results, model: str) -> Plot | None:
     """Return the seconds of 10,000 images against n_steps, thesis and here; None if nothing was measured."""
-    series = seconds_series(document, model)
-    printed = [pair for pair in printed_series(document, model, "inference", "nengo-dl") if pair[0]]
-    printed_keras = [value for _, value in printed_series(document, model, "inference", "keras")]
-    keras = next((points[0][1] for system, points in series.items() if system.system == "keras"), None)
-    curves = {system: points for system, points in series.items() if system.system != "keras"}
+    curves = seconds_series(results, model)
+    keras = next((value for _, value in curves.pop(System("keras"), [])), None)
+    printed = printed_series(results, model, "inference", "nengo-dl")
+    printed_keras = [value for _, value in printed_series(results, model, "inference", "keras")]
     if not curves and not printed:
         return None
 
@@ -103,7 +101,7 @@ def time_plot(document: Mapping[str, Any], model: str) -> Plot | None:
     parts += ["thesis, NengoDL: " + _listed([(n, seconds(value)) for n, value in printed])] if printed else []
     parts += [f"thesis, Keras {seconds(value)}" for value in printed_keras]
     alt = f"{model_name(model)}, seconds for 10,000 images against n_steps. " + "; ".join(parts) + "."
-    return draw(f"time-{model}", "time", model, _total(len(parts)), paint, alt, _time_caption(curves, keras))
+    return draw("time", model, _total(len(parts)), paint, alt, _time_caption(curves, keras))
 
 
 def _time_caption(curves: Mapping[System, Sequence[tuple[int, float]]], keras: float | None) -> str:
@@ -137,9 +135,9 @@ def _axes(figure: Figure, entries: int) -> Axes:
 
 
 def _legend(axes: Axes) -> None:
-    place = (-(_LEFT - 0.04) / (WIDTH - _LEFT - _RIGHT), -(_BOTTOM - 0.04) / _HEIGHT)
+    anchor = (-(_LEFT - 0.04) / (WIDTH - _LEFT - _RIGHT), -(_BOTTOM - 0.04) / _HEIGHT)
     options = {"handlelength": 2.0, "columnspacing": 1.0, "labelspacing": 0.35, "borderpad": 0.3}
-    axes.legend(loc="upper left", bbox_to_anchor=place, ncol=2, borderaxespad=0.0, **options)
+    axes.legend(loc="upper left", bbox_to_anchor=anchor, ncol=2, borderaxespad=0.0, **options)
 
 
 def _errorbars(axes: Axes, system: System, points: Sequence[Point]) -> None:

@@ -72,8 +72,6 @@ class Plot:
 
     Attributes
     ----------
-    name : str
-        Of its files, without the ending.
     section : str
         What it is of: "accuracy", "time", "spikes", "rates" or "images".
     model : str
@@ -88,13 +86,17 @@ class Plot:
         On white.
     """
 
-    name: str
     section: str
     model: str
     alt: str
     caption: str
     svg: str
     png: bytes
+
+    @property
+    def name(self) -> str:
+        """The name of its files, without the ending."""
+        return f"{self.section}-{self.model}"
 
     @property
     def svg_file(self) -> str:
@@ -107,14 +109,12 @@ class Plot:
         return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><title>{escape(self.alt)}</title>{style}{body}\n'
 
 
-def draw(
-    name: str, section: str, model: str, height: float, paint: Callable[[Figure], None], alt: str, caption: str
-) -> Plot:
+def draw(section: str, model: str, height: float, paint: Callable[[Figure], None], alt: str, caption: str) -> Plot:
     """Draw a chart and return it as SVG and PNG.
 
     Parameters
     ----------
-    name, section, model, alt, caption : str
+    section, model, alt, caption : str
         As in `Plot`.
     height : float
         Inches; the width is the same for all.
@@ -127,13 +127,14 @@ def draw(
         matplotlib is missing.
     """
     style, figure_class = _matplotlib()
+    name = f"{section}-{model}"
     with style.context(["default", {**_STYLE, "svg.hashsalt": name}]):
         figure = figure_class(figsize=(WIDTH, height))
         paint(figure)
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", transparent=True, dpi=200, metadata={"Date": None})
         figure.savefig(png, format="png", facecolor="white", dpi=200, metadata={"Software": None})
-    return Plot(name, section, model, alt, caption, _for_a_page(svg.getvalue(), name, alt), png.getvalue())
+    return Plot(section, model, alt, caption, _for_a_page(svg.getvalue(), name, alt), png.getvalue())
 
 
 def _matplotlib() -> tuple[Any, Any]:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Mapping, Sequence
 
-from snnrepro.errors import DataError, one_line
+from snnrepro.errors import DependencyError
 from snnrepro.files import opened_npz, read_array, written_whole
-from snnrepro.report.html import write_html
-from snnrepro.report.markdown import PLOTS, write_markdown
-from snnrepro.report.plots import plots as all_plots
-from snnrepro.report.results_json import FORMAT, VERSION
+from snnrepro.report.conditions import what_was_run
+from snnrepro.report.curves import accuracy_plot, time_plot
+from snnrepro.report.names import OUTCOMES, SIGNS
+from snnrepro.report.sample_plots import sample_plots
+from snnrepro.report.sections import sections
+from snnrepro.report.verdict import overall
+from snnrepro.thesis.results import read
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
-
-_NEEDED = {
-    "profile": str,
-    "started": str,
-    "settings": dict,
-    "models": dict,
-    "data": dict,
-    "environment": dict,
-    "measured": list,
-    "lines": list,
-    "trends": list,
-    "converted": list,
-}
+    from snnrepro.report.figure import Plot
+    from snnrepro.thesis.results import Results
 
 
 def write_report(folder: str | Path) -> list[Path]:
@@ -36,7 +27,7 @@ def write_report(folder: str | Path) -> list[Path]:
     Parameters
     ----------
     folder : str or Path
-        Of the results.
+        Of the results; they are judged anew.
 
     Returns
     -------
@@ -51,44 +42,55 @@ def write_report(folder: str | Path) -> list[Path]:
         matplotlib or Jinja2 is missing.
     """
     folder = Path(folder)
-    document = read_results(folder / "results.json")
-    samples = read_samples(folder / "samples.npz")
-    plots = all_plots(document, samples)
-    page, text = folder / "report.html", folder / "report.md"
-    write_html(document, samples, page, plots)
-    write_markdown(document, text, plots)
-    written = [page, text]
+    return write_pages(read(folder / "results.json"), read_samples(folder / "samples.npz"), folder)
+
+
+def write_pages(results: Results, samples: Mapping[str, AnyArray], folder: Path) -> list[Path]:
+    """Write the report of results and kept samples into a folder; see `write_report`."""
+    curves = [make(results, model) for make in (accuracy_plot, time_plot) for model in results.models]
+    plots = [*(plot for plot in curves if plot is not None), *sample_plots(samples, list(results.models))]
+    files = {f"report.{ending}": page.encode() for ending, page in _rendered(results, plots).items()}
     for plot in plots:
-        for ending, content in (("svg", plot.svg_file.encode()), ("png", plot.png)):
-            path = folder / PLOTS / f"{plot.name}.{ending}"
-            with written_whole(path) as file:
-                file.write(content)
-            written.append(path)
-    return written
+        files[f"plots/{plot.name}.svg"] = plot.svg_file.encode()
+        files[f"plots/{plot.name}.png"] = plot.png
+    for name, content in files.items():
+        with written_whole(folder / name) as file:
+            file.write(content)
+    return [folder / name for name in files]
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Return the parsed ``results.json``.
-
-    Raises
-    ------
-    DataError
-        It is missing, not JSON, of another format or version, or lacks a part.
-    """
+def _rendered(results: Results, plots: Sequence[Plot]) -> dict[str, str]:
+    """Return the page and the Markdown file by their ending."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; `snnrepro reproduce -o {path.parent}` writes it") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {one_line(error)}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise DataError(f"{path} is no snnrepro-results file")
-    if document.get("version") != VERSION:
-        raise DataError(f"{path} has version {document.get('version')!r}, this snnrepro reads version {VERSION}")
-    wrong = [name for name, kind in _NEEDED.items() if not isinstance(document.get(name), kind)]
-    if wrong:
-        raise DataError(f"{path} lacks {', '.join(wrong)}")
-    return document
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise DependencyError('Jinja2 is not installed; run: pip install "jinja2>=3.0"') from error
+    here = Path(__file__).parent
+    # Names and sources come from files that others write: everything but our own SVG and CSS is escaped.
+    environment = Environment(
+        loader=FileSystemLoader(str(here), encoding="utf-8"),
+        autoescape=lambda name: name == "page.html.jinja",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["markdown"] = _markdown
+    content = {
+        "css": (here / "page.css").read_text(encoding="utf-8"),
+        "overall": overall(results),
+        "outcomes": OUTCOMES,
+        "signs": SIGNS,
+        "what": what_was_run(results),
+        "sections": sections(results, plots),
+    }
+    return {ending: environment.get_template(f"page.{ending}.jinja").render(content) for ending in ("html", "md")}
+
+
+def _markdown(text: str) -> str:
+    """Return text in which nothing is taken for Markdown or HTML, in one line."""
+    text = " ".join(text.split())
+    for sign in "\\`*_|[]<":
+        text = text.replace(sign, f"\\{sign}")
+    return text
 
 
 def read_samples(path: Path) -> dict[str, AnyArray]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.report.figure import COLOURS, INK, WIDTH, Plot, draw
-from snnrepro.report.wording import model_name
+from snnrepro.report.names import model_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,16 +25,16 @@ _MOST_IMAGES = 6
 
 def by_population(samples: Samples, model: str, kind: str) -> dict[str, dict[str, AnyArray]]:
     """Return the arrays ``{model}.{recipe}.{kind}.{population}`` by population and recipe, in the file's order."""
-    found: dict[str, dict[str, AnyArray]] = {}
+    arrays: dict[str, dict[str, AnyArray]] = {}
     for name, values in samples.items():
         parts = name.split(".", 3)
         if len(parts) == 4 and parts[0] == model and parts[1] in _RECIPES and parts[2] == kind:
-            found.setdefault(parts[3], {})[parts[1]] = values
-    return found
+            arrays.setdefault(parts[3], {})[parts[1]] = values
+    return arrays
 
 
 def raster_plot(samples: Samples, model: str) -> Plot | None:
-    """Return which neuron spiked when on one image, by population, one column a recipe; None if none was kept."""
+    """Return which neuron spiked when on one image, by population, one column per recipe; None if none was kept."""
     populations = by_population(samples, model, "raster")
     recipes = _present(populations)
     if not recipes:
@@ -48,19 +48,11 @@ def raster_plot(samples: Samples, model: str) -> Plot | None:
             box = (0.62 / WIDTH, (height - 0.6) / height, 0.55 / WIDTH, 0.55 / height)
             _image(figure.add_axes(box), shown)
             figure.text(1.25 / WIDTH, (height - 0.33) / height, digit.replace(" of ", "") or "the image")
-        for row, column, axes in _panels(figure, height, above, len(populations), len(recipes)):
-            (population, arrays), recipe = list(populations.items())[row], recipes[column]
-            if recipe not in arrays:
-                axes.set_axis_off()
-                continue
-            spikes = np.asarray(arrays[recipe]).T > 0
+        for axes, population, recipe in _panels(figure, height, above, populations, recipes, "step"):
+            spikes = populations[population][recipe].T > 0
             _spikes(axes, spikes, COLOURS[recipe])
-            if column == 0:
-                axes.set_ylabel(f"{_short(population)}\n{len(spikes)} neurons")
-            if row == 0:
-                axes.set_title(recipe)
-            if row == len(populations) - 1:
-                axes.set_xlabel("step")
+            if axes.get_ylabel():
+                axes.set_ylabel(f"{axes.get_ylabel()}{len(spikes)} neurons")
 
     counted = [
         f"{recipe} " + ", ".join(f"{_short(name)} {_total(arrays, recipe)}" for name, arrays in populations.items())
@@ -70,14 +62,14 @@ def raster_plot(samples: Samples, model: str) -> Plot | None:
     spikes = f"Spikes shown, by recipe and layer: {'; '.join(counted)}."
     alt = f"{model_name(model)}: spikes on one image{digit}, neurons against steps. {spikes}"
     caption = (
-        f"{model_name(model)}, one image{digit}: each mark is a neuron’s spike in a step (of at most 128 per layer); "
+        f"{model_name(model)}, one image{digit}: a mark is a spike of a neuron (of at most 128 per layer) in a step; "
         f"rows that stay empty cost nothing. {spikes}"
     )
-    return draw(f"spikes-{model}", "spikes", model, height, paint, alt, caption)
+    return draw("spikes", model, height, paint, alt, caption)
 
 
 def rate_plot(samples: Samples, model: str) -> Plot | None:
-    """Return spiking output against trained activation, by population, one column a recipe; None if none was kept."""
+    """Return spiking output against trained activation, by population, one column per recipe; None if none was kept."""
     pairs = _pairs(samples, model)
     recipes = _present(pairs)
     if not recipes:
@@ -90,18 +82,10 @@ def rate_plot(samples: Samples, model: str) -> Plot | None:
                 errors[recipe].append(f"{_short(population)} {_relative_error(*by_recipe[recipe]):.2f}")
 
     def paint(figure: Figure) -> None:
-        for row, column, axes in _panels(figure, height, 0.0, len(pairs), len(recipes)):
-            (population, by_recipe), recipe = list(pairs.items())[row], recipes[column]
-            if recipe not in by_recipe:
-                axes.set_axis_off()
-                continue
-            _scatter(axes, by_recipe.values(), by_recipe[recipe], COLOURS[recipe])
-            if column == 0:
-                axes.set_ylabel(f"{_short(population)}\nspiking output")
-            if row == 0:
-                axes.set_title(recipe)
-            if row == len(pairs) - 1:
-                axes.set_xlabel("trained activation")
+        for axes, population, recipe in _panels(figure, height, 0.0, pairs, recipes, "trained activation"):
+            _scatter(axes, pairs[population].values(), pairs[population][recipe], COLOURS[recipe])
+            if axes.get_ylabel():
+                axes.set_ylabel(f"{axes.get_ylabel()}spiking output")
 
     listed = "; ".join(f"{recipe}: {', '.join(values)}" for recipe, values in errors.items())
     alt = f"{model_name(model)}: mean output of spiking neurons against the trained activation, by layer and recipe. "
@@ -110,7 +94,7 @@ def rate_plot(samples: Samples, model: str) -> Plot | None:
         f"{model_name(model)}: a point is one neuron on one image; on the line the spiking neuron says what the "
         f"trained one does. Root mean square error over root mean square activation: {listed}."
     )
-    return draw(f"rates-{model}", "rates", model, height, paint, alt, caption)
+    return draw("rates", model, height, paint, alt, caption)
 
 
 def image_plot(samples: Samples, model: str = "autoencoder") -> Plot | None:
@@ -122,7 +106,7 @@ def image_plot(samples: Samples, model: str = "autoencoder") -> Plot | None:
         return None
     n_images = min(_MOST_IMAGES, *(len(samples[prefix + name]) for name in columns))
     side = (WIDTH - 0.1) / len(columns)
-    height = 0.3 + n_images * (side + 0.1) + 0.06  # an older Matplotlib puts the last labels lower
+    height = 0.34 + n_images * (side + 0.1)
     names = {"keras": "Keras"}
 
     def paint(figure: Figure) -> None:
@@ -148,7 +132,7 @@ def image_plot(samples: Samples, model: str = "autoencoder") -> Plot | None:
     likeness = f"Mean SSIM to the original (over images): {', '.join(means)}." if means else ""
     alt = f"{model_name(model)}: {n_images} images and their reconstructions ({', '.join(columns)}). {likeness}".strip()
     caption = f"Each row is one test image; below each reconstruction its SSIM to the original. {likeness}".strip()
-    return draw(f"images-{model}", "images", model, height, paint, alt, caption)
+    return draw("images", model, height, paint, alt, caption)
 
 
 def _image(axes: Axes, pixels: AnyArray) -> None:
@@ -171,22 +155,34 @@ def _present(populations: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [recipe for recipe in there if recipe in _SHOWN] or there
 
 
-def _panels(figure: Figure, height: float, above: float, n_rows: int, n_columns: int) -> list[tuple[int, int, Axes]]:
+def _panels(
+    figure: Figure,
+    height: float,
+    above: float,
+    populations: Mapping[str, Mapping[str, Any]],
+    recipes: Sequence[str],
+    x_label: str,
+) -> Iterator[tuple[Axes, str, str]]:
+    """Yield axes, population (a row) and recipe (a column), where there is anything to draw; words are at the edges."""
     left, right, top, bottom, between = 0.62, 0.08, 0.3 + above, 0.42, 0.22
+    n_rows, n_columns = len(populations), len(recipes)
     width = (WIDTH - left - right - between * (n_columns - 1)) / n_columns
     tall = (height - top - bottom - between * (n_rows - 1)) / n_rows
-    panels = []
-    for row in range(n_rows):
-        for column in range(n_columns):
+    for row, (population, by_recipe) in enumerate(populations.items()):
+        for column, recipe in enumerate(recipes):
+            if recipe not in by_recipe:
+                continue
             x, y = left + column * (width + between), bottom + (n_rows - 1 - row) * (tall + between)
             axes = figure.add_axes((x / WIDTH, y / height, width / WIDTH, tall / height))
             axes.tick_params(length=2.5, labelsize=7.5)
-            panels.append((row, column, axes))
-    return panels
+            axes.set_title(recipe if row == 0 else "")
+            axes.set_xlabel(x_label if row == n_rows - 1 else "")
+            axes.set_ylabel(f"{_short(population)}\n" if column == 0 else "")
+            yield axes, population, recipe
 
 
 def _spikes(axes: Axes, spikes: AnyArray, colour: str) -> None:
-    """Draw spikes as an image, transparent where there is none: thousands of marks would make a large file."""
+    """Draw spikes as an image, transparent where none is: thousands of marks would make a large file."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     pixels = np.zeros((*spikes.shape, 4), np.uint8)
     pixels[spikes] = (red, green, blue, 255)

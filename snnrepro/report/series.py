@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Mapping
+from typing import TYPE_CHECKING
 
 from snnrepro.metrics import interval
 from snnrepro.report.figure import COLOURS
-from snnrepro.report.wording import system_name
+from snnrepro.report.names import system_name
+
+if TYPE_CHECKING:
+    from snnrepro.thesis.results import Results
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,11 @@ class System:
         return self.recipe or self.system
 
     @property
-    def place(self) -> tuple[int, bool, float]:
+    def rank(self) -> tuple[int, bool, float]:
         """Where it stands in a legend or table: trained networks first, then the thesis's recipe, then ours."""
         known = list(COLOURS)
-        place = known.index(self.colour) if self.colour in known else len(known)
-        return place, self.synapse is None, self.synapse or 0.0
+        rank = known.index(self.colour) if self.colour in known else len(known)
+        return rank, self.synapse is None, self.synapse or 0.0
 
     @property
     def label(self) -> str:
@@ -53,22 +57,20 @@ class Point:
     n_answers: int
 
 
-def accuracy_series(document: Mapping[str, Any], model: str) -> dict[System, list[Point]]:
+def accuracy_series(results: Results, model: str) -> dict[System, list[Point]]:
     """Return every system's accuracy by n_steps, over all images of all seeds, with Wilson's 95 % interval."""
-    answers: dict[System, dict[int, dict[int, tuple[float, int]]]] = {}
-    for one in document["measured"]:
-        cell = one["cell"]
-        if cell["model"] == model and one["n_images"]:
-            system = System(cell["system"], cell["recipe"], cell["synapse"])
-            for n_steps, percent in one["accuracy"].items():
-                if int(n_steps) == 0 and cell["system"] != "keras":
-                    continue  # Keras's answers on the images of this cell
-                # One value a seed: a training that was judged, too, must not count twice.
-                by_seed = answers.setdefault(system, {}).setdefault(int(n_steps), {})
-                by_seed[cell["seed"]] = (percent, one["n_images"])
+    # (percent, n_images) by system, n_steps and seed: a training that was judged, too, must not count twice.
+    answers: dict[System, dict[int, dict[int, tuple[float, int]]]] = defaultdict(lambda: defaultdict(dict))
+    for one in results.measured:
+        cell = one.cell
+        if cell.model == model and one.n_images:
+            for n_steps, percent in one.accuracy.items():
+                if n_steps or cell.system == "keras":  # others have at 0 what Keras answers to their images
+                    system = System(cell.system, cell.recipe, cell.synapse)
+                    answers[system][n_steps][cell.seed] = percent, one.n_images
     return {
         system: [_point(n_steps, list(by_n[n_steps].values())) for n_steps in sorted(by_n)]
-        for system, by_n in sorted(answers.items(), key=lambda item: item[0].place)
+        for system, by_n in sorted(answers.items(), key=lambda item: item[0].rank)
     }
 
 
@@ -78,27 +80,25 @@ def _point(n_steps: int, seeds: list[tuple[float, int]]) -> Point:
     return Point(n_steps, percent, *interval(percent, n_answers), n_answers)
 
 
-def seconds_series(document: Mapping[str, Any], model: str) -> dict[System, list[tuple[int, float]]]:
+def seconds_series(results: Results, model: str) -> dict[System, list[tuple[int, float]]]:
     """Return the seconds of 10,000 images by n_steps (0 for Keras): medians over seeds."""
-    found: dict[System, dict[int, list[float]]] = {}
-    for one in document["measured"]:
-        cell = one["cell"]
-        if cell["model"] == model and cell["quantity"] == "inference" and cell["system"] != "converted":
-            by_n = found.setdefault(System(cell["system"]), {})
-            by_n.setdefault(cell["n_steps"], []).append(one["seconds"])
-    series = {system: [(n_steps, median(by_n[n_steps])) for n_steps in sorted(by_n)] for system, by_n in found.items()}
-    for one in document["converted"]:
-        if one["model"] == model and one["recipe"] == "balanced":
-            points = sorted((int(n_steps), value) for n_steps, value in one["seconds"].items())
-            series[System("converted", "balanced")] = points
-    return {system: points for system, points in series.items() if points}
+    times: dict[System, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in results.measured:
+        cell = one.cell
+        if (cell.model, cell.quantity) == (model, "inference") and cell.system != "converted":
+            times[System(cell.system)][cell.n_steps].append(one.seconds)
+    series = {system: [(n, median(by_n[n])) for n in sorted(by_n)] for system, by_n in times.items()}
+    for converted in results.converted:
+        if (converted.model, converted.recipe) == (model, "balanced") and converted.seconds:
+            series[System("converted", "balanced")] = sorted(converted.seconds.items())
+    return series
 
 
-def printed_series(document: Mapping[str, Any], model: str, quantity: str, system: str) -> list[tuple[int, float]]:
+def printed_series(results: Results, model: str, quantity: str, system: str) -> list[tuple[int, float]]:
     """Return the thesis's printed values of a quantity by n_steps (0 for Keras)."""
-    rows = (line["row"] for line in document["lines"])
+    figures = (comparison.printed for comparison in results.comparisons)
     return [
-        (row["n_steps"], row["value"])
-        for row in rows
-        if (row["model"], row["quantity"], row["system"]) == (model, quantity, system)
+        (figure.n_steps, figure.value)
+        for figure in figures
+        if (figure.model, figure.quantity, figure.system) == (model, quantity, system)
     ]

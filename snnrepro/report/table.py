@@ -1,12 +1,11 @@
-"""A table as data: what the page and the Markdown file both show."""
+"""A table as data: what the terminal, the page and the Markdown file all show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Iterable, Mapping, Sequence, Union
 
-SIGNS = {"pass": "✓", "fail": "✗", "not judged": "–"}
-"""A verdict is always a word; its sign is for the eye that runs down a column."""
+from snnrepro.report.names import NOTHING, SIGNS
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,10 @@ class Judged:
     @property
     def sign(self) -> str:
         """The verdict as one character."""
-        return SIGNS.get(self.outcome, "?")
+        return SIGNS[self.outcome]
 
 
-Cell = Union[str, Judged]
+Entry = Union[str, Judged]
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,21 @@ class Column:
     is_number: bool = True
 
 
+def text(heading: str = "") -> Column:
+    """Return a column of words."""
+    return Column(heading, is_number=False)
+
+
+RANGE = Column("range over seeds")
+"""Left out of a table that has none: a single seed has no range."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Rows under one heading; the heading may be empty."""
 
     heading: str
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Table:
     columns : tuple of Column
         The first column names the row.
     groups : tuple of Group
-        The rows, one cell a column.
+        The rows, one entry per column.
     notes : tuple of (str, str)
         Letter and sentence, below the table.
     """
@@ -71,27 +79,17 @@ class Table:
 
 
 def table(
-    title: str,
-    headings: Sequence[str],
-    groups: Mapping[str, Iterable[Sequence[Cell]]],
-    notes: Notes | None = None,
+    title: str, columns: tuple[Column, ...], groups: Mapping[str, Iterable[Sequence[Entry]]], notes: Notes | None = None
 ) -> Table:
-    """Return a table whose headings that end in ``|`` are those of text, all others of numbers."""
-    columns = tuple(Column(heading.rstrip("|"), not heading.endswith("|")) for heading in headings)
-    filled = tuple(Group(heading, tuple(tuple(row) for row in rows)) for heading, rows in groups.items())
+    """Return a table of rows by the heading of their group; the column `RANGE` only if it holds anything."""
+    rows = {heading: [tuple(row) for row in group] for heading, group in groups.items()}
+    if RANGE in columns:
+        i = columns.index(RANGE)
+        if all(row[i] == NOTHING for group in rows.values() for row in group):
+            columns = columns[:i] + columns[i + 1 :]
+            rows = {heading: [row[:i] + row[i + 1 :] for row in group] for heading, group in rows.items()}
+    filled = tuple(Group(heading, tuple(group)) for heading, group in rows.items())
     return Table(title, columns, filled, () if notes is None else notes.all())
-
-
-def without_empty(given: Table, heading: str) -> Table:
-    """Return a table without the column of that heading if it holds nothing but dashes: one seed has no range."""
-    index = [column.heading for column in given.columns].index(heading)
-    if any(row[index] != "–" for group in given.groups for row in group.rows):
-        return given
-    columns = given.columns[:index] + given.columns[index + 1 :]
-    groups = tuple(
-        Group(group.heading, tuple(row[:index] + row[index + 1 :] for row in group.rows)) for group in given.groups
-    )
-    return Table(given.title, columns, groups, given.notes)
 
 
 class Notes:
@@ -101,9 +99,7 @@ class Notes:
         self._letters: dict[str, str] = {}
 
     def letter(self, sentence: str) -> str:
-        """Return the letter of a sentence, a new one if it was not said before; none for an empty sentence."""
-        if not sentence:
-            return ""
+        """Return the letter of a sentence, a new one if it was not said before."""
         if sentence not in self._letters:
             number = sum(map(bool, self._letters.values()))
             self._letters[sentence] = chr(ord("a") + number % 26) * (1 + number // 26)
@@ -111,8 +107,7 @@ class Notes:
 
     def add(self, sentence: str) -> None:
         """Say a sentence that belongs to the whole table: it has no letter."""
-        if sentence:
-            self._letters[sentence] = ""
+        self._letters[sentence] = ""
 
     def all(self) -> tuple[tuple[str, str], ...]:
         """Return letters and sentences in the order in which they were said first."""

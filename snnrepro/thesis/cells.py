@@ -7,12 +7,43 @@ n_steps.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
 from snnrepro.thesis.tables import settings
 
 MODELS = ("dense", "cnn", "autoencoder")
+
+
+JUDGED_SYNAPSE = 0.001
+"""Of the network converted by the recipe "thesis", s: the one setting that comes near the abstract's "about 10 %"
+(fitted, not known)."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """How much of one model is simulated in NengoDL; nothing by default.
+
+    Attributes
+    ----------
+    n_simulated : int
+        Test images.
+    n_timed : int
+        Test images on which inference below the longest presentation is timed.
+    minibatch : int
+        Images simulated together; the thesis does not name its own.
+    pace_rounds : int
+        Rounds of the interleaved timing of one minibatch at every n_steps.
+    merge : bool
+        Whether NengoDL merges operators, which it does by default: in convolutional networks that costs several times
+        the time, and it changes no number.
+    """
+
+    n_simulated: int = 0
+    n_timed: int = 0
+    minibatch: int = 0
+    pace_rounds: int = 0
+    merge: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,104 +52,56 @@ class Workload:
 
     Attributes
     ----------
+    n_steps : tuple of int
+        At which the fitted recipes convert Keras's network; each is fitted for its own.
     seeds : tuple of int
         One Keras and one NengoDL training each.
     epochs : int
         Passes over the training images.
     n_train, n_test : int
         Training images; test images that Keras and the event simulator answer. All there are, if fewer.
-    n_simulated : int
-        Test images that are simulated in NengoDL.
-    n_timed : int
-        Test images on which NengoDL's inference below the longest presentation is timed.
-    minibatch : int
-        Images simulated together in NengoDL; the thesis does not name its own.
-    pace_rounds : int
-        Rounds of the interleaved timing of one minibatch at every n_steps.
-    synapses : tuple of float or None
-        Of the network converted by the recipe "thesis", s. The first is the one judged: 1 ms is the one setting that
-        comes near the abstract's "about 10 %" (fitted, not known).
     recipes : tuple of str
-        The fitted recipes by which Keras's network is converted.
-    n_steps : tuple of int
-        At which they are; each is fitted for its own.
-    merge : bool
-        Whether NengoDL merges operators, which is its default: in convolutional networks that costs several times the
-        time, and it changes no number.
+        The fitted recipes.
+    other_synapses : tuple of float or None
+        Of the network converted by the recipe "thesis", s, beside the one that is judged.
+    nengo_dl : Simulated
+        How much is simulated in NengoDL.
     """
 
-    seeds: tuple[int, ...]
-    epochs: int
-    n_train: int
-    n_test: int
-    n_simulated: int
-    n_timed: int
-    minibatch: int
-    pace_rounds: int
-    synapses: tuple[float | None, ...]
-    recipes: tuple[str, ...]
     n_steps: tuple[int, ...]
-    merge: bool = True
+    seeds: tuple[int, ...] = (0,)
+    epochs: int = 10
+    n_train: int = 60_000
+    n_test: int = 10_000
+    recipes: tuple[str, ...] = ("balanced", "balanced-lif")
+    other_synapses: tuple[float | None, ...] = ()
+    nengo_dl: Simulated = Simulated()
 
 
-_DENSE = Workload(
-    seeds=(0,),
-    epochs=10,
-    n_train=60_000,
-    n_test=10_000,
-    n_simulated=10_000,
-    n_timed=2_000,
-    minibatch=200,
-    pace_rounds=9,
-    synapses=(0.001,),
-    recipes=("balanced", "balanced-lif"),
-    n_steps=(4, 8, 15, 30, 45, 60),
-)
-_CNN = Workload(
-    seeds=(0,),
-    epochs=1,
-    n_train=12_800,
-    n_test=2_000,
-    n_simulated=500,
-    n_timed=100,
-    minibatch=20,
-    pace_rounds=5,
-    synapses=(0.001,),
-    recipes=("balanced",),
-    n_steps=(4, 15),
-    merge=False,
-)
-_AUTOENCODER = Workload(
-    seeds=(0,),
-    epochs=1,
-    n_train=12_800,
-    n_test=200,
-    n_simulated=0,
-    n_timed=0,
-    minibatch=0,
-    pace_rounds=0,
-    synapses=(0.001,),
-    recipes=("balanced",),
-    n_steps=(45,),
-    merge=False,
-)
+_N_STEPS = (4, 8, 15, 30, 45, 60)
 
 PROFILES: Mapping[str, Mapping[str, Workload]] = {
-    "quick": {"dense": _DENSE, "cnn": _CNN, "autoencoder": _AUTOENCODER},
-    "thesis": {
-        "dense": replace(_DENSE, seeds=(0, 1, 2, 3, 4), n_timed=10_000, synapses=(0.001, None)),
-        "cnn": replace(
-            _CNN,
-            epochs=10,
-            n_train=60_000,
-            n_test=10_000,
-            n_simulated=10_000,
-            n_timed=500,
-            minibatch=50,
-            recipes=("balanced", "balanced-lif"),
-            n_steps=(4, 8, 15, 30, 45, 60),
+    "quick": {
+        "dense": Workload(_N_STEPS, nengo_dl=Simulated(10_000, 2_000, minibatch=200, pace_rounds=9, merge=True)),
+        "cnn": Workload(
+            n_steps=(4, 15),
+            epochs=1,
+            n_train=12_800,
+            n_test=2_000,
+            recipes=("balanced",),
+            nengo_dl=Simulated(500, 100, minibatch=20, pace_rounds=5),
         ),
-        "autoencoder": replace(_AUTOENCODER, epochs=10, n_train=60_000, recipes=("balanced", "balanced-lif")),
+        "autoencoder": Workload(n_steps=(45,), epochs=1, n_train=12_800, n_test=200, recipes=("balanced",)),
+    },
+    "thesis": {
+        "dense": Workload(
+            _N_STEPS,
+            seeds=(0, 1, 2, 3, 4),
+            other_synapses=(None,),
+            nengo_dl=Simulated(10_000, 10_000, minibatch=200, pace_rounds=9, merge=True),
+        ),
+        "cnn": Workload(_N_STEPS, nengo_dl=Simulated(10_000, 500, minibatch=50, pace_rounds=5)),
+        "autoencoder": Workload(n_steps=(45,), n_test=200),
     },
 }
 """quick: every table in minutes, on fewer images where there is a convolution. thesis: everything in full."""
@@ -192,7 +175,7 @@ class Measured:
     spikes_per_image, synaptic_operations : float or None
         Mean over the images, of the event simulator.
     macs : float or None
-        Multiply-accumulate operations an image of the trained network.
+        Multiply-accumulate operations of the trained network per image.
     conditions : dict
         What the figures depend on beside the cell: see `snnrepro.thesis.record`.
     """
@@ -209,13 +192,9 @@ class Measured:
     macs: float | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
-
     @staticmethod
     def of(document: Mapping[str, Any]) -> Measured:
-        """Return what `as_dict` wrote; JSON's keys are strings, those of the steps become numbers again.
+        """Return what a cell's file holds; JSON's keys are strings, those of the steps become numbers again.
 
         Raises
         ------
@@ -226,50 +205,36 @@ class Measured:
         return Measured(**{**document, **by_steps, "cell": Cell(**document["cell"])})
 
 
-def chosen(profile: str, models: Sequence[str] = MODELS, n_seeds: int | None = None) -> dict[str, Workload]:
+def workloads(profile: str, models: Sequence[str] = MODELS, n_seeds: int | None = None) -> dict[str, Workload]:
     """Return what a profile measures of the given models, with another number of seeds if one is given."""
-    workloads = {model: PROFILES[profile][model] for model in MODELS if model in models}
+    own = {model: PROFILES[profile][model] for model in MODELS if model in models}
     if n_seeds is None:
-        return workloads
-    return {model: replace(workload, seeds=tuple(range(n_seeds))) for model, workload in workloads.items()}
+        return own
+    return {model: replace(workload, seeds=tuple(range(n_seeds))) for model, workload in own.items()}
 
 
 def cells(model: str, workload: Workload) -> list[Cell]:
     """Return the cells of a model in the order in which they can be measured."""
     every_n = settings()["n_steps"]
+    simulated = workload.nengo_dl.n_simulated > 0
+    longest = max(every_n) if simulated else settings()["n_steps_of_images"]
     plan: list[Cell] = []
     for seed in workload.seeds:
         plan += [Cell(model, "keras", "training", seed), Cell(model, "keras", "inference", seed)]
         for recipe in workload.recipes:
             plan += [Cell(model, "converted", "inference", seed, n, recipe) for n in workload.n_steps]
-        if model == "autoencoder":
-            n_steps = settings()["n_steps_of_images"]
-            plan += [Cell(model, "converted", "inference", seed, n_steps, "thesis", one) for one in workload.synapses]
-            continue
-        plan.append(Cell(model, "nengo-dl", "training", seed, every_n[workload.seeds.index(seed) % len(every_n)]))
-        plan += [Cell(model, "nengo-dl", "inference", seed, n) for n in every_n]
-        if seed == workload.seeds[0]:
-            plan.append(Cell(model, "nengo-dl", "pace", seed, max(every_n)))
-        longest = max(every_n)
-        plan += [Cell(model, "converted", "inference", seed, longest, "thesis", one) for one in workload.synapses]
+        if simulated:
+            column = every_n[workload.seeds.index(seed) % len(every_n)]
+            plan.append(Cell(model, "nengo-dl", "training", seed, column))
+            plan += [Cell(model, "nengo-dl", "inference", seed, n) for n in every_n]
+            if seed == workload.seeds[0]:
+                plan.append(Cell(model, "nengo-dl", "pace", seed, longest))
+        for synapse in (JUDGED_SYNAPSE, *workload.other_synapses):
+            plan.append(Cell(model, "converted", "inference", seed, longest, "thesis", synapse))
     return plan
 
 
-_STEP = {"dense": 2e-5, "cnn": 4e-4, "autoencoder": 5e-4}
-_TRAINED = {"dense": 1e-5, "cnn": 2.5e-4, "autoencoder": 1e-3}
-
-
 def relative_cost(cell: Cell, workload: Workload) -> float:
-    """Return about how many seconds a cell takes on two cores: for progress bars only."""
-    if cell.quantity == "training":
-        factor = 1 if cell.system == "keras" else 4 if workload.merge else 2
-        return _TRAINED[cell.model] * factor * workload.epochs * workload.n_train + 5
-    step = _STEP[cell.model]
-    if cell.quantity == "pace":
-        return step * workload.minibatch * (workload.pace_rounds + 1) * float(sum(settings()["n_steps"])) + 5
-    if cell.system == "keras":
-        return step / 4 * workload.n_test + 1
-    if cell.recipe not in ("", "thesis"):
-        return 2500 * step * cell.n_steps + workload.n_test * step / 2
-    longest = cell.n_steps == max(settings()["n_steps"])
-    return step * cell.n_steps * (workload.n_simulated if longest else workload.n_timed) + 5
+    """Return about how much work a cell is, in images times steps of the dense network: for progress bars only."""
+    images = workload.n_train * workload.epochs if cell.quantity == "training" else workload.n_test * cell.n_steps
+    return float(max(images, workload.n_test)) * (1 if cell.model == "dense" else 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Mapping
 
 from snnrepro.environment import environment
@@ -30,7 +31,7 @@ def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any
         "n_train": min(workload.n_train, len(data.x_train)),
         "epochs": workload.epochs,
         "sizes": dict(sizes),
-        "merge": workload.merge,
+        "merge": workload.nengo_dl.merge,
         "libraries": {name: here["libraries"][name] for name in _OF_ALL},
         "machine": f"{here['cpu']}, {here['cpu_cores']} cores",
         "gpus": gpu_names(),
@@ -39,11 +40,10 @@ def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any
 
 def conditions(cell: Cell, workload: Workload, data: Mnist, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a cell's figures depend on beside the cell itself."""
-    found = training_conditions(workload, data, sizes)
-    if cell.quantity != "training":
-        found.update(n_test=min(workload.n_test, len(data.y_test)), n_simulated=workload.n_simulated)
-        found.update(n_timed=workload.n_timed, minibatch=workload.minibatch, pace_rounds=workload.pace_rounds)
-    return found
+    of_training = training_conditions(workload, data, sizes)
+    if cell.quantity == "training":
+        return of_training
+    return {**of_training, "n_test": min(workload.n_test, len(data.y_test)), **asdict(workload.nengo_dl)}
 
 
 def digest(conditions: Mapping[str, Any]) -> str:
@@ -78,15 +78,15 @@ class Record:
         if self.again or not path.exists():
             return None
         try:
-            found = Measured.of(json.loads(path.read_text(encoding="utf-8")))
+            measured = Measured.of(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a cell that snnrepro wrote; remove it to measure it again") from error
-        return found if (found.cell, found.conditions) == (cell, conditions) else None
+        return measured if (measured.cell, measured.conditions) == (cell, conditions) else None
 
     def keep(self, measured: Measured) -> None:
         """Write a cell, whole or not at all."""
         with written_whole(self._path(measured.cell, measured.conditions)) as file:
-            file.write(json.dumps(measured.as_dict(), indent=1).encode() + b"\n")
+            file.write(json.dumps(asdict(measured), indent=1).encode() + b"\n")
 
     def _path(self, cell: Cell, conditions: Mapping[str, Any]) -> Path:
         return self.folder / f"{cell.name}-{digest(conditions)}.json"

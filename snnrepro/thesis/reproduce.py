@@ -1,18 +1,16 @@
-"""Profiles measured cell by cell, and their figures put beside the printed ones."""
+"""Profiles measured cell by cell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.environment import environment
-from snnrepro.thesis import samples, tables
-from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, chosen
+from snnrepro.thesis import samples
+from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, workloads
+from snnrepro.thesis.experiment import Experiment
 from snnrepro.thesis.record import Record
-from snnrepro.thesis.road import Road
-from snnrepro.thesis.tables import Grounds, Row, Trend, Verdict
+from snnrepro.thesis.results import Results, collect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,121 +20,6 @@ if TYPE_CHECKING:
 
 CellProgress = Callable[[Cell, float], None]
 """Called with a cell and the fraction of it that was done since the last call."""
-
-PROTOCOL = {
-    "neuron": "nengo.LIF(tau_rc=0.02, tau_ref=0.002, amplitude=0.01), max_rates 100 Hz, intercepts 0",
-    "initial_voltage": "uniform in [0, 1], drawn from the seed",
-    "training": "NengoDL on the neurons' rates at one time step, SparseCategoricalCrossentropy(from_logits=True)",
-    "readout": "output probe with synapse 0.1 s, last step, argmax; images: the mean over the steps",
-    "dt_s": 0.001,
-}
-"""What the thesis leaves unsaid and its figures identify: the setting of NengoDL's MNIST example."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One printed figure with what was measured.
-
-    Attributes
-    ----------
-    row : Row
-        As printed.
-    measured : float or None
-        Mean over seeds of an accuracy, median over seeds of seconds; None if it was not measured.
-    values : tuple of float
-        One a seed.
-    n_images : int
-        Test images behind each value; 0 for seconds.
-    verdict : Verdict
-        Whether they agree.
-    """
-
-    row: Row
-    measured: float | None
-    values: tuple[float, ...]
-    n_images: int
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class TrendLine:
-    """What must hold on any machine, with the statistic measured (None if too little was)."""
-
-    trend: Trend
-    statistic: float | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What a conversion without retraining gave, over the seeds.
-
-    Attributes
-    ----------
-    model, recipe : str
-        Of which network, by which recipe.
-    synapse : float or None
-        Of the recipe "thesis", s.
-    n_images : int
-        Test images.
-    accuracy, loss : dict of int to float
-        By n_steps, the mean in %, and the mean of what Keras answers better on the same images, in points.
-    range : dict of int to (float, float)
-        The lowest and the highest accuracy.
-    seconds : dict of int to float
-        Median seconds of 10,000 images.
-    """
-
-    model: str
-    recipe: str
-    synapse: float | None
-    n_images: int
-    accuracy: Mapping[int, float]
-    loss: Mapping[int, float]
-    range: Mapping[int, tuple[float, float]]
-    seconds: Mapping[int, float]
-
-
-@dataclass(frozen=True)
-class Results:
-    """Everything a reproduction gave, and under what conditions.
-
-    Attributes
-    ----------
-    profile : str
-        "quick" or "thesis".
-    started, finished : str
-        ISO 8601, UTC.
-    settings, models, data, environment : mapping
-        The thesis's settings and what it leaves unsaid; of each model its sizes and how much was measured; the data
-        set; the machine and its libraries.
-    measured : tuple of Measured
-        Every cell.
-    lines, trends, converted : tuple
-        The cells beside the printed figures, what must hold on any machine, and the conversions.
-    """
-
-    profile: str
-    started: str
-    finished: str
-    settings: Mapping[str, Any]
-    models: Mapping[str, Mapping[str, Any]]
-    data: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    measured: tuple[Measured, ...]
-    lines: tuple[Line, ...]
-    trends: tuple[TrendLine, ...]
-    converted: tuple[Converted, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no judged figure failed."""
-        return all(verdict.outcome != tables.FAIL for verdict in self.verdicts)
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """Every verdict, on figures and trends."""
-        return (*(line.verdict for line in self.lines), *(line.verdict for line in self.trends))
 
 
 def reproduce(
@@ -180,18 +63,18 @@ def reproduce(
     measured: list[Measured] = []
     described: dict[str, dict[str, Any]] = {}
     pictures: dict[str, AnyArray] = {}
-    for model, workload in chosen(profile, models, n_seeds).items():
-        road = Road(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
-        described[model] = describe(workload, road.sizes, data)
+    for model, workload in workloads(profile, models, n_seeds).items():
+        experiment = Experiment(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
+        described[model] = describe(workload, experiment.sizes, data)
         for cell in cells(model, workload):
-            found = record.find(cell, road.conditions(cell))
-            if found is None:
-                found = road.measure(cell, None if progress is None else _advance(progress, cell))
-                record.keep(found)
+            kept = record.find(cell, experiment.conditions(cell))
+            if kept is None:
+                kept = experiment.measure(cell, None if progress is None else _advance(progress, cell))
+                record.keep(kept)
             elif progress is not None:
                 progress(cell, 1.0)
-            measured.append(found)
-        pictures.update(samples.take(road))
+            measured.append(kept)
+        pictures.update(samples.take(experiment))
     samples.write(pictures, folder / "samples.npz")
     origin = {
         "source": data.source,
@@ -205,144 +88,18 @@ def reproduce(
 
 def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
     """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
+    nengo_dl = workload.nengo_dl
     return {
         "sizes": dict(sizes),
         "seeds": list(workload.seeds),
         "epochs": workload.epochs,
         "n_train": min(workload.n_train, len(data.x_train)),
         "n_test": min(workload.n_test, len(data.y_test)),
-        "n_simulated": min(workload.n_simulated, len(data.y_test)),
-        "n_timed": min(workload.n_timed, len(data.y_test)),
-        "minibatch": workload.minibatch,
-        "merge": workload.merge,
+        "n_simulated": min(nengo_dl.n_simulated, len(data.y_test)),
+        "n_timed": min(nengo_dl.n_timed, len(data.y_test)),
+        "minibatch": nengo_dl.minibatch,
+        "merge": nengo_dl.merge,
     }
-
-
-def collect(
-    profile: str,
-    models: Mapping[str, Mapping[str, Any]],
-    data: Mapping[str, Any],
-    machine: Mapping[str, Any],
-    measured: Sequence[Measured],
-    started: str,
-    finished: str,
-) -> Results:
-    """Put measured cells beside the printed figures and judge them; the arguments are those of `Results`."""
-    lines: list[Line] = []
-    trends: list[TrendLine] = []
-    converted: list[Converted] = []
-    for model, described in models.items():
-        own = [one for one in measured if one.cell.model == model]
-        converted += _converted(model, own)
-        own_lines = [_line(row, own, _grounds(described, data, machine)) for row in tables.rows(model)]
-        lines += own_lines
-        for trend in tables.trends(model):
-            trends.append(TrendLine(trend, *tables.judge_trend(trend, _series(trend, own, own_lines, converted))))
-    return Results(
-        profile=profile,
-        started=started,
-        finished=finished,
-        settings={**tables.settings(), "protocol": PROTOCOL},
-        models=models,
-        data=data,
-        environment=machine,
-        measured=tuple(measured),
-        lines=tuple(lines),
-        trends=tuple(trends),
-        converted=tuple(converted),
-    )
-
-
-def _grounds(described: Mapping[str, Any], data: Mapping[str, Any], machine: Mapping[str, Any]) -> Grounds:
-    in_full = described["n_train"] == data["n_train"] and described["epochs"] == tables.settings()["epochs"]
-    return Grounds(bool(data["is_full_mnist"]), in_full, 0, bool(machine["gpus"]))
-
-
-def _line(row: Row, measured: Sequence[Measured], grounds: Grounds) -> Line:
-    sources = [one for one in measured if _gives(one, row)]
-    values = tuple(_value(one, row) for one in sources)
-    figure = None if not values else (median(values) if row.unit == "s" else mean(values))
-    n_images = 0 if row.unit == "s" else min((one.n_images for one in sources), default=0)
-    return Line(row, figure, values, n_images, tables.judge(row, figure, replace(grounds, n_images=n_images)))
-
-
-def _gives(one: Measured, row: Row) -> bool:
-    """Return whether a cell holds the figure of a row."""
-    cell = one.cell
-    if cell.system != row.system:
-        return False
-    if row.quantity == "accuracy_loss":
-        return cell.recipe == "thesis" and cell.synapse == JUDGED_SYNAPSE and row.n_steps in one.accuracy
-    if row.quantity == "accuracy":
-        return row.n_steps in one.accuracy
-    return (cell.quantity, cell.n_steps) == (row.quantity, row.n_steps)
-
-
-JUDGED_SYNAPSE = 0.001
-"""Of the converted network, s: the one setting that comes near the abstract's "about 10 %" (fitted, not known)."""
-
-
-def _value(one: Measured, row: Row) -> float:
-    if row.unit == "s":
-        return one.seconds
-    return one.accuracy[row.n_steps] if row.quantity == "accuracy" else one.accuracy[0] - one.accuracy[row.n_steps]
-
-
-def _series(
-    trend: Trend, measured: Sequence[Measured], lines: Sequence[Line], converted: Sequence[Converted]
-) -> list[tuple[int, float]]:
-    """Return what a trend is judged on: ``(n_steps, value)``."""
-    if trend.quantity == "pace":
-        return [pair for one in measured for pair in one.pace.items()]
-    if trend.quantity == "training":
-        return [
-            (line.row.n_steps, line.measured)
-            for line in lines
-            if line.row.quantity == "training" and line.row.n_steps and line.measured is not None
-        ]
-    if trend.quantity == "balanced_ssim":
-        return [(one.cell.n_steps, one.ssim["keras~snn"]) for one in measured if one.cell.recipe == "balanced"]
-    balanced = [one for one in converted if (one.model, one.recipe) == (trend.model, "balanced")]
-    if trend.quantity == "balanced_loss":
-        return [(n, loss) for one in balanced for n, loss in one.loss.items() if n >= _ENOUGH_STEPS]
-    if trend.quantity == "of_thesis_seconds":
-        printed = {
-            line.row.n_steps: line.row.value
-            for line in lines
-            if (line.row.quantity, line.row.system) == ("inference", "nengo-dl")
-        }
-        return [(n, seconds / printed[n]) for one in balanced for n, seconds in one.seconds.items() if n in printed]
-    raise ValueError(f"tables.toml: unknown quantity {trend.quantity!r} of a trend")
-
-
-_ENOUGH_STEPS = 15
-"""The smallest n_steps, beside 1, of the thesis."""
-
-
-def _converted(model: str, measured: Sequence[Measured]) -> list[Converted]:
-    kinds = dict.fromkeys((one.cell.recipe, one.cell.synapse) for one in measured if one.cell.system == "converted")
-    found = []
-    for recipe, synapse in kinds:
-        own = [one for one in measured if (one.cell.recipe, one.cell.synapse) == (recipe, synapse) and one.accuracy]
-        if not own:
-            continue
-        by_n = sorted({n for one in own for n in one.accuracy if n})
-        accuracies = {n: [one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
-        losses = {n: [one.accuracy[0] - one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
-        seconds = {n: [one.seconds for one in own if one.cell.n_steps == n] for n in by_n}
-        found.append(
-            Converted(
-                model=model,
-                recipe=recipe,
-                synapse=synapse,
-                n_images=min(one.n_images for one in own),
-                accuracy={n: mean(values) for n, values in accuracies.items()},
-                loss={n: mean(values) for n, values in losses.items()},
-                range={n: (min(values), max(values)) for n, values in accuracies.items()},
-                seconds={n: median(values) for n, values in seconds.items() if values},
-            )
-        )
-    return found
 
 
 def _advance(progress: CellProgress, cell: Cell) -> Callable[[float], None]:

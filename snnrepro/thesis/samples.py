@@ -10,14 +10,14 @@ from snnrepro.files import written_whole
 from snnrepro.metrics import ssim
 from snnrepro.network.forward import activations
 from snnrepro.simulators.plain import mean_outputs, spike_trains
-from snnrepro.thesis.cells import Cell
+from snnrepro.thesis.cells import JUDGED_SYNAPSE, Cell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray
     from snnrepro.spiking.spiking_network import SpikingNetwork
-    from snnrepro.thesis.road import Road
+    from snnrepro.thesis.experiment import Experiment
 
 N_NEURONS = 128
 """Neurons of a population whose spikes are shown."""
@@ -31,8 +31,8 @@ _N_STEPS = {"dense": 60, "cnn": 15}
 _N_IMAGES = {"dense": 20, "cnn": 2}
 
 
-def take(road: Road) -> dict[str, AnyArray]:
-    """Return arrays by name, of the first seed of a road's model.
+def take(experiment: Experiment) -> dict[str, AnyArray]:
+    """Return arrays by name, of the first seed of an experiment's model.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def take(road: Road) -> dict[str, AnyArray]:
         ``autoencoder.images.{original | keras | recipe}``: float32, ``(n_images, 28, 28)``, and
         ``autoencoder.ssim.{…}``: likeness of each to the original.
     """
-    return _reconstructions(road) if road.model == "autoencoder" else _neurons(road, road.model)
+    return _reconstructions(experiment) if experiment.model == "autoencoder" else _neurons(experiment, experiment.model)
 
 
 def write(samples: dict[str, AnyArray], path: Path) -> None:
@@ -52,46 +52,48 @@ def write(samples: dict[str, AnyArray], path: Path) -> None:
         np.savez_compressed(file, **samples)  # type: ignore[arg-type]  # the stub names a flag among them
 
 
-def _cells(road: Road, n_steps: int) -> list[Cell]:
-    seed = road.workload.seeds[0]
-    fitted = [Cell(road.model, "converted", "inference", seed, n_steps, recipe) for recipe in road.workload.recipes]
-    synapse = road.workload.synapses[0]
-    return [*fitted, Cell(road.model, "converted", "inference", seed, n_steps, "thesis", synapse)]
+def _cells(experiment: Experiment, n_steps: int) -> list[Cell]:
+    seed = experiment.workload.seeds[0]
+    recipes = [*((recipe, None) for recipe in experiment.workload.recipes), ("thesis", JUDGED_SYNAPSE)]
+    return [Cell(experiment.model, "converted", "inference", seed, n_steps, *recipe) for recipe in recipes]
 
 
-def _neurons(road: Road, model: str) -> dict[str, AnyArray]:
-    x = road.test_images(_N_IMAGES[model])
-    found: dict[str, AnyArray] = {f"{model}.image": x[0, :, :, 0], f"{model}.label": np.array(road.data.y_test[0])}
-    for cell in _cells(road, _N_STEPS[model]):
-        spiking = road.spiking(cell)
+def _neurons(experiment: Experiment, model: str) -> dict[str, AnyArray]:
+    x = experiment.test_images(_N_IMAGES[model])
+    arrays: dict[str, AnyArray] = {
+        f"{model}.image": x[0, :, :, 0],
+        f"{model}.label": np.array(experiment.data.y_test[0]),
+    }
+    for cell in _cells(experiment, _N_STEPS[model]):
+        spiking = experiment.spiking(cell)
         trains = spike_trains(spiking, x[:1], cell.n_steps)
         for index, train in enumerate(trains.values(), start=1):
             spikes = (train[0].reshape(cell.n_steps, -1) != 0).astype(np.uint8)
-            found[f"{model}.{cell.recipe}.raster.relu{index}"] = spikes[:, _some(spikes.shape[1], N_NEURONS)]
-        found.update(_scatter(model, cell, spiking, x))
-    return found
+            arrays[f"{model}.{cell.recipe}.raster.relu{index}"] = spikes[:, _some(spikes.shape[1], N_NEURONS)]
+        arrays.update(_scatter(model, cell, spiking, x))
+    return arrays
 
 
 def _scatter(model: str, cell: Cell, spiking: SpikingNetwork, x: AnyArray) -> dict[str, AnyArray]:
-    trained, spoken = dict(activations(spiking.network, x)), mean_outputs(spiking, x)
-    found: dict[str, AnyArray] = {}
+    trained, mean = dict(activations(spiking.network, x)), mean_outputs(spiking, x)
+    arrays: dict[str, AnyArray] = {}
     for index, name in enumerate(spiking.populations, start=1):
-        chosen_ = _some(trained[name].size, N_POINTS)
-        for kind, values in (("activation", trained[name]), ("rate", spoken[name])):
-            found[f"{model}.{cell.recipe}.{kind}.relu{index}"] = values.reshape(-1)[chosen_].astype(np.float32)
-    return found
+        shown = _some(trained[name].size, N_POINTS)
+        for kind, values in (("activation", trained[name]), ("rate", mean[name])):
+            arrays[f"{model}.{cell.recipe}.{kind}.relu{index}"] = values.reshape(-1)[shown].astype(np.float32)
+    return arrays
 
 
-def _reconstructions(road: Road) -> dict[str, AnyArray]:
-    x = road.test_images(N_RECONSTRUCTIONS)
-    images = {"original": x, "keras": road.keras(road.workload.seeds[0]).predict(x, verbose=0)}
-    for cell in _cells(road, max(road.workload.n_steps)):
-        images[cell.recipe] = road.spiking(cell).run(x).scores.reshape(x.shape)
-    found = {f"autoencoder.images.{name}": given.reshape(len(x), 28, 28) for name, given in images.items()}
-    for name, given in images.items():
+def _reconstructions(experiment: Experiment) -> dict[str, AnyArray]:
+    x = experiment.test_images(N_RECONSTRUCTIONS)
+    images = {"original": x, "keras": experiment.keras(experiment.workload.seeds[0]).predict(x, verbose=0)}
+    for cell in _cells(experiment, max(experiment.workload.n_steps)):
+        images[cell.recipe] = experiment.spiking(cell).run(x).scores.reshape(x.shape)
+    arrays = {f"autoencoder.images.{name}": pixels.reshape(len(x), 28, 28) for name, pixels in images.items()}
+    for name, pixels in images.items():
         if name != "original":
-            found[f"autoencoder.ssim.{name}"] = ssim(x, given)
-    return found
+            arrays[f"autoencoder.ssim.{name}"] = ssim(x, pixels)
+    return arrays
 
 
 def _some(total: int, n_wanted: int) -> AnyArray:

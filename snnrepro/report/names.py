@@ -1,21 +1,33 @@
-"""How the report writes numbers, and how it calls models, systems and recipes."""
+"""What the report calls models, systems, recipes, quantities and outcomes, and how it writes numbers."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timezone
-from typing import Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
+
+from snnrepro.thesis.judge import FAIL, NOT_JUDGED, PASS
+
+if TYPE_CHECKING:
+    from snnrepro.thesis.tables import PrintedFigure
 
 MODELS = {"dense": "Dense network", "cnn": "CNN", "autoencoder": "Autoencoder"}
+SYSTEMS = {"keras": "Keras", "nengo-dl": "NengoDL"}
 QUANTITIES = {
     "accuracy": "accuracy",
     "training": "training time",
     "inference": "inference time",
     "accuracy_loss": "accuracy lost by conversion",
-    "pace": "pace",
 }
+STATISTICS = {
+    "r_squared": "R² of a straight line",
+    "spread": "largest distance from the median, over the median",
+}
+OUTCOMES = {PASS: "passed", FAIL: "failed", NOT_JUDGED: "not judged"}
+"""What is said of figures that have it; the outcome itself is said of one figure."""
+SIGNS = {PASS: "✓", FAIL: "✗", NOT_JUDGED: "–"}
+"""A verdict is always a word; its sign is for the eye that runs down a column."""
 NOTHING = "–"
-RANGE = "range over seeds"
 
 
 def model_name(model: str) -> str:
@@ -23,22 +35,11 @@ def model_name(model: str) -> str:
     return MODELS.get(model, model)
 
 
-def models_of(document: Mapping[str, Any]) -> list[str]:
-    """Return the models of a document, in the thesis's order, then any others."""
-    named = {line["row"]["model"] for line in document["lines"]} | {
-        one["cell"]["model"] for one in document["measured"]
-    }
-    named |= set(document["models"])
-    return [*(model for model in MODELS if model in named), *sorted(named - set(MODELS))]
-
-
 def system_name(system: str, recipe: str = "", synapse: float | None = None) -> str:
     """Return what a system is called: how it was trained, or by which recipe it was converted."""
-    if system != "converted":
-        return {"keras": "Keras", "nengo-dl": "NengoDL"}.get(system, system)
-    if not recipe:
-        return "converted"
-    return f"converted, {recipe_name(recipe, synapse)}"
+    if recipe:
+        return f"{system}, {recipe_name(recipe, synapse)}"
+    return SYSTEMS.get(system, system)
 
 
 def recipe_name(recipe: str, synapse: float | None) -> str:
@@ -48,10 +49,14 @@ def recipe_name(recipe: str, synapse: float | None) -> str:
     return "thesis, " + ("no synapse" if synapse is None else f"{synapse * 1000:g} ms synapse")
 
 
-def figure_name(row: Mapping[str, Any]) -> str:
+def figure_name(printed: PrintedFigure) -> str:
     """Return the name of one printed figure inside its table."""
-    name = system_name(row["system"], row.get("recipe") or "", row.get("synapse"))
-    return f"{name}, n={row['n_steps']}" if row["n_steps"] else name
+    return at(system_name(printed.system), printed.n_steps)
+
+
+def at(name: str, n_steps: int) -> str:
+    """Return a name with the time steps of a presentation, if there are any."""
+    return f"{name}, n={n_steps}" if n_steps else name
 
 
 def decimal(value: float | None, digits: int = 2) -> str:
@@ -62,6 +67,11 @@ def decimal(value: float | None, digits: int = 2) -> str:
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands set apart."""
+    return decimal(value, 0)
 
 
 def seconds(value: float | None) -> str:
@@ -90,13 +100,3 @@ def moment(text: Any) -> str:
     if when.tzinfo is None:
         return str(text)
     return f"{when.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
-
-
-def count(value: float | None) -> str:
-    """Return a whole number with its thousands set apart."""
-    return decimal(value, 0)
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,4 +1,4 @@
-"""The way of the thesis's models: Keras, an ONNX file, the graph walk, an npz archive, a spiking network."""
+"""The thesis's experiment on one model: Keras, an ONNX file, the graph walk, an npz archive, a spiking network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
 from snnrepro.files import written_whole
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
-from snnrepro.metrics import macs, ssim
+from snnrepro.metrics import accuracy, macs, ssim
 from snnrepro.readers.keras import to_onnx
 from snnrepro.readers.load import load
 from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
@@ -42,8 +42,8 @@ _N_INFERENCE = 10_000
 """Images whose inference the thesis timed."""
 
 
-class Road:
-    """Measures the cells of one model; what it trains is kept in a folder, where a later road finds it.
+class Experiment:
+    """Measures the cells of one model; what it trains is kept in a folder, where a later experiment finds it.
 
     Parameters
     ----------
@@ -96,18 +96,18 @@ class Road:
     def measure(self, cell: Cell, progress: Progress | None = None) -> Measured:
         """Measure one cell; what it needs and is not there yet is trained first, outside the measured time."""
         if cell.system == "keras":
-            found = self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
+            measured = self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
         elif cell.quantity == "training":
-            found = self._train_nengo_dl(cell, progress)
+            measured = self._train_nengo_dl(cell, progress)
         elif cell.quantity == "pace":
-            found = self._pace(cell, progress)
+            measured = self._pace(cell, progress)
         elif cell.system == "nengo-dl":
-            found = self._simulate(cell, self.trained(cell.seed), progress)
+            measured = self._simulate(cell, self.trained(cell.seed), progress)
         elif cell.recipe == "thesis" and self.model != "autoencoder":
-            found = self._simulate(cell, self.spiking(cell), progress)
+            measured = self._simulate(cell, self.spiking(cell), progress)
         else:
-            found = self._infer_event(cell, progress)
-        return replace(found, conditions=self.conditions(cell))
+            measured = self._infer_event(cell, progress)
+        return replace(measured, conditions=self.conditions(cell))
 
     def keras(self, seed: int) -> Any:
         """Return the trained Keras model of a seed."""
@@ -133,7 +133,7 @@ class Road:
         return self._trained[seed]
 
     def converted(self, seed: int) -> Network:
-        """Return Keras's network after the road: Keras, an ONNX file, the graph walk, an npz archive."""
+        """Return Keras's network as an ONNX file, the graph walk and an npz archive hand it on."""
         archive = self._path(seed, "keras", "npz")
         if not self._is_there(archive):
             onnx_file = self._path(seed, "keras", "onnx")
@@ -212,17 +212,17 @@ class Road:
         scores = model.predict(x, batch_size=self.training.batch_size, verbose=0)
         seconds = (time.perf_counter() - start) * _N_INFERENCE / len(x)
         self._answers[cell.seed] = scores
-        found = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.converted(cell.seed))))
+        measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.converted(cell.seed))))
         if self.model == "autoencoder":
-            return replace(found, ssim={"original~keras": float(ssim(x, scores).mean())})
-        return replace(found, accuracy={0: accuracy(scores, self.data.y_test)})
+            return replace(measured, ssim={"original~keras": float(ssim(x, scores).mean())})
+        return replace(measured, accuracy={0: percent_right(scores, self.data.y_test[: len(x)])})
 
     def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
         spiking = convert(load(self._untrained(cell.seed)), "thesis", seed=cell.seed)
         x = pixels(self.data.x_train[: self.workload.n_train])
         start = time.perf_counter()
         trained = train(
-            spiking, x, self.data.y_train[: len(x)], self.training, cell.seed, progress, self.workload.merge
+            spiking, x, self.data.y_train[: len(x)], self.training, cell.seed, progress, self.workload.nengo_dl.merge
         )
         seconds = time.perf_counter() - start
         path = self._path(cell.seed, "nengo-dl", "npz")
@@ -235,8 +235,8 @@ class Road:
         """Simulate in NengoDL: the longest presentation gives the answers at every n_steps, the others their time."""
         every_n = settings()["n_steps"]
         judged = cell.n_steps == max(every_n)
-        x = self.test_images(self.workload.n_simulated if judged else self.workload.n_timed)
-        size = min(self.workload.minibatch, len(x))
+        x = self.test_images(self.workload.nengo_dl.n_simulated if judged else self.workload.nengo_dl.n_timed)
+        size = min(self.workload.nengo_dl.minibatch, len(x))
         ends: list[float] = []
 
         def chunk_done(fraction: float) -> None:
@@ -244,7 +244,7 @@ class Road:
             if progress is not None:
                 progress(fraction)
 
-        with NengoDLSimulator(spiking, size, self.workload.merge) as simulator:
+        with NengoDLSimulator(spiking, size, self.workload.nengo_dl.merge) as simulator:
             simulator.run(x[:1], cell.n_steps)  # traces the graph, once a simulator
             start = time.perf_counter()
             scores = simulator.run(x, cell.n_steps, every_n if judged else None, chunk_done)
@@ -253,9 +253,9 @@ class Road:
         if not judged:
             return Measured(cell, seconds, n_timed=len(x))
         labels = self.data.y_test[: len(x)]
-        right = {n: accuracy(scores[:, k], labels) for k, n in enumerate(every_n)}
+        right = {n: percent_right(scores[:, k], labels) for k, n in enumerate(every_n)}
         if cell.system == "converted":  # what Keras answers to the same images, for the loss
-            right[0] = accuracy(self.answers(cell.seed)[: len(x)], labels)
+            right[0] = percent_right(self.answers(cell.seed)[: len(x)], labels)
         return Measured(cell, seconds, len(x), len(x), right)
 
     def _infer_event(self, cell: Cell, progress: Progress | None) -> Measured:
@@ -269,7 +269,7 @@ class Road:
             seconds.append(time.perf_counter() - start)
         if progress is not None:
             progress(1.0)
-        found = Measured(
+        measured = Measured(
             cell,
             float(np.median(seconds)) * _N_INFERENCE / len(x),
             len(x),
@@ -281,10 +281,10 @@ class Road:
         if self.model == "autoencoder":
             images = run.scores.reshape(x.shape)
             pairs = {"original~keras": (x, answers), "original~snn": (x, images), "keras~snn": (answers, images)}
-            return replace(found, ssim={name: float(ssim(*pair).mean()) for name, pair in pairs.items()})
+            return replace(measured, ssim={name: float(ssim(*pair).mean()) for name, pair in pairs.items()})
         labels = self.data.y_test[: len(x)]
-        right = {cell.n_steps: accuracy(run.scores, labels), 0: accuracy(answers, labels)}
-        return replace(found, accuracy=right)
+        right = {cell.n_steps: percent_right(run.scores, labels), 0: percent_right(answers, labels)}
+        return replace(measured, accuracy=right)
 
     def _pace(self, cell: Cell, progress: Progress | None) -> Measured:
         """Time one minibatch at every n_steps in turn, and take the fastest round of each.
@@ -292,9 +292,9 @@ class Road:
         Interleaved and the fastest, because other work on the machine can only add time, and not the same to each.
         """
         every_n = settings()["n_steps"]
-        rounds_, size = self.workload.pace_rounds, self.workload.minibatch
+        rounds_, size = self.workload.nengo_dl.pace_rounds, self.workload.nengo_dl.minibatch
         x = pixels(np.resize(self.data.x_test, (size, 28, 28)))
-        with NengoDLSimulator(self.trained(cell.seed), size, self.workload.merge) as simulator:
+        with NengoDLSimulator(self.trained(cell.seed), size, self.workload.nengo_dl.merge) as simulator:
             rounds: dict[int, list[float]] = {n_steps: [] for n_steps in every_n}
             for round_ in range(-1, rounds_):  # round -1 traces the graphs
                 for n_steps in every_n:
@@ -308,6 +308,6 @@ class Road:
         return Measured(cell, pace[max(every_n)], n_timed=size, pace=pace)
 
 
-def accuracy(scores: AnyArray, labels: IntArray) -> float:
+def percent_right(scores: AnyArray, labels: IntArray) -> float:
     """Return the share of images whose largest score is their label, in %; equal scores answer the lowest class."""
-    return 100.0 * int(np.count_nonzero(scores.argmax(axis=1) == labels[: len(scores)])) / len(scores)
+    return accuracy(scores.argmax(axis=1), labels).percent
