@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.forward import activations
 from snnrepro.network.graph import Network
 from snnrepro.readers.load import is_keras, load
 from snnrepro.simulators.plain import mean_outputs
@@ -125,7 +124,7 @@ def verify(
     """
     x = np.asarray(x, np.float32)
     network = model if isinstance(model, Network) else load(model)
-    ours = dict(activations(network, x))
+    ours = dict(network.activations(x))
     found: list[Comparison] = []
     proto = _onnx_of(model)
     if proto is not None:
@@ -142,7 +141,7 @@ def verify(
 
 
 def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float) -> Iterator[Comparison]:
-    trained = dict(activations(spiking.network, x))
+    trained = dict(spiking.network.activations(x))
     rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
     for hop, before, after in (("forward ~ rates", trained, rates), ("rates ~ spikes", rates, spikes)):
         for name in spikes:
@@ -218,5 +217,5 @@ def _round_trip(network: Network, before: dict[str, FloatArray], x: FloatArray) 
     with tempfile.TemporaryDirectory() as folder:
         network.save(Path(folder) / "network.npz")
         again = load(Path(folder) / "network.npz")
-    for name, after in activations(again, x):
+    for name, after in again.activations(x):
         yield compare("forward = npz round trip", name, before[name], after, 0.0)

@@ -1,6 +1,6 @@
-"""Convolutions of very many images at once, through onnxruntime: several times as fast as `snnrepro.network.forward`.
+"""Convolutions of very many images at once, through onnxruntime: several times as fast as the layers themselves.
 
-`forward` is NumPy alone, so that it can be compared with onnxruntime; this is for calibration, which convolves every
+Those are NumPy alone, so that they can be compared with onnxruntime; this is for calibration, which convolves every
 time step of hundreds of images, and for what the event simulator does not compute on events.
 """
 
@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from snnrepro.network.forward import compute
 from snnrepro.network.layers import Conv, ConvTranspose
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _OPSET, _IR_VERSION = 12, 7  # what every onnxruntime of the matrix runs
 
 
 def convolve(layer: Any, *x: FloatArray) -> FloatArray:
-    """Return what `compute` gives for a layer and its inputs, up to rounding.
+    """Return what a layer gives for its inputs, up to rounding.
 
     Parameters
     ----------
@@ -32,7 +31,8 @@ def convolve(layer: Any, *x: FloatArray) -> FloatArray:
         float32, ``(n_images, ...)``.
     """
     if not isinstance(layer, (Conv, ConvTranspose)) or min(min(pair) for pair in layer.pads) < 0 or not len(x[0]):
-        return compute(layer, *x)
+        value: FloatArray = layer(*x)
+        return value
     result: FloatArray = _session(layer).run(None, {"x": np.ascontiguousarray(x[0], np.float32)})[0]
     return result
 

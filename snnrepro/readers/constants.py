@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snnrepro.errors import ModelError, one_line
-from snnrepro.network.geometry import broadcast
+from snnrepro.network.padding import broadcast
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import reprlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
@@ -14,18 +14,16 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from snnrepro.errors import ModelError, UnsupportedError, one_line
-from snnrepro.network.fold import fold_affines
-from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Reshape, Select
+from snnrepro.network.padding import LARGEST
+from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
 from snnrepro.readers.constants import LARGEST_COMPUTED, check_known, evaluate_constant
-from snnrepro.readers.fuse import fuse_activations, fuse_transposed_affines
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
-    from snnrepro.network.geometry import Shape
 
     Value = Union[AnyArray, Variable, None]
 
@@ -235,7 +233,7 @@ def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             nodes = _read_node(proto, reading)
         for node in nodes:
-            reading.layer_room -= _check_layer(node)
+            reading.layer_room -= _layer_size(node)
         if reading.layer_room < 0:
             raise ModelError("with it, the layers would have several times the numbers that the model holds")
     except ModelError:
@@ -249,17 +247,9 @@ def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
     return nodes
 
 
-def _check_layer(node: Node) -> int:
-    """Return how many numbers a layer keeps; no array may be empty, no number NaN or infinite."""
-    size = 0
-    for field in fields(node.layer):
-        value = getattr(node.layer, field.name)
-        if isinstance(value, np.ndarray):
-            size += value.size
-            if not value.size:
-                raise ModelError(f"its {field.name} of shape {value.shape} are empty")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ModelError(f"its {field.name} is {value}")
+def _layer_size(node: Node) -> int:
+    """Return how many numbers a layer keeps."""
+    size = sum(value.size for value in vars(node.layer).values() if isinstance(value, np.ndarray))
     if isinstance(node.layer, Select):
         size += _NUMBERS_AN_INDEX * sum(len(indices) for indices in node.layer.indices if indices is not None)
     return size
@@ -383,20 +373,8 @@ def _network(
         kept = _leading_to(output.name, nodes)
     del nodes[:]
     shapes = dict(Network(source.name, source.shape, tuple(kept), {}).shapes)
-    return Network(source.name, source.shape, tuple(_folded(kept, shapes)), sources)
-
-
-def _folded(nodes: list[Node], shapes: dict[str, Shape]) -> list[Node]:
-    """Return the same network in fewer layers, none of whose numbers has become too large."""
-    before = {id(node.layer) for node in nodes}
-    with np.errstate(all="ignore"):
-        folded = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
-    for node in folded:
-        for field in fields(node.layer) if id(node.layer) not in before else ():
-            value = getattr(node.layer, field.name)
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise ModelError(f"node {node.name!r}: with its factors, its {field.name} exceed float32")
-    return folded
+    fewer = fuse_activations(fold_affines(fuse_transposed_affines(kept, shapes), shapes), shapes)
+    return Network(source.name, source.shape, tuple(fewer), sources)
 
 
 def _leading_to(output: str, nodes: Iterable[Node]) -> list[Node]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from snnrepro.files import written_whole
 from snnrepro.metrics import ssim
-from snnrepro.network.forward import activations
 from snnrepro.simulators.plain import mean_outputs, spike_trains
 from snnrepro.thesis.cells import Cell
 
@@ -73,7 +72,7 @@ def _neurons(road: Road, model: str) -> dict[str, AnyArray]:
 
 
 def _scatter(model: str, cell: Cell, spiking: SpikingNetwork, x: AnyArray) -> dict[str, AnyArray]:
-    trained, spoken = dict(activations(spiking.network, x)), mean_outputs(spiking, x)
+    trained, spoken = dict(spiking.network.activations(x)), mean_outputs(spiking, x)
     found: dict[str, AnyArray] = {}
     for index, name in enumerate(spiking.populations, start=1):
         chosen_ = _some(trained[name].size, N_POINTS)

@@ -8,8 +8,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import broadcast
 from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.network.padding import broadcast
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,

@@ -8,8 +8,8 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import Shape, same_pads, spatial_pads
 from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, Pads, Reshape
+from snnrepro.network.padding import Shape, same_pads, spatial_pads
 from snnrepro.readers.operators.registry import Call, Variable, handles, integers, variable, weights
 
 if TYPE_CHECKING:

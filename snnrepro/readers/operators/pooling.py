@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import Shape, window
 from snnrepro.network.layers import AveragePool, MaxPool, Pads, Reduce, Reshape
+from snnrepro.network.padding import Shape, window
 from snnrepro.readers.operators.linear import per_axis, resolve_pads
 from snnrepro.readers.operators.registry import Call, Variable, handles, inner_axis, integers, variable
 

@@ -8,13 +8,12 @@ variable, or a list of variables for a node with several outputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import output_shape
 from snnrepro.network.graph import Node
 from snnrepro.network.layers import ReLU, Reshape, Select, Transpose
 
@@ -86,13 +85,9 @@ class Call:
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, layer: Layer, *inputs: Variable) -> Variable:
-        """Add a layer that reads `inputs` and return what it gives; its arrays must be finite."""
-        for array_field in fields(layer):
-            value = getattr(layer, array_field.name)
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise ModelError(f"its {array_field.name} hold NaN or infinite numbers")
+        """Add a layer that reads `inputs` and return what it gives."""
         name = f"{self.output}#{len(self.nodes)}"
-        shape = output_shape(self.output, layer, [value.shape for value in inputs])
+        shape = layer.output_shape(*(value.shape for value in inputs), name=self.output)
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
         moves = isinstance(layer, (Reshape, Transpose, Select))  # it gives only numbers that it reads
         rectified = isinstance(layer, ReLU) or (moves and inputs[0].rectified)

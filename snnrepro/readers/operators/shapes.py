@@ -10,8 +10,8 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import LARGEST, Shape, spatial_pads
 from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.network.padding import LARGEST, Shape, spatial_pads
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
