@@ -11,13 +11,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from snnrepro.frameworks.onnxruntime import model_of, session
 from snnrepro.network.layers import Conv, ConvTranspose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
 _sessions: WeakKeyDictionary[Conv | ConvTranspose, Any] = WeakKeyDictionary()
-_OPSET, _IR_VERSION = 12, 7  # what every onnxruntime of the matrix runs
+_OPSET = 12  # what every onnxruntime of the matrix runs
 
 
 def convolve(layer: Any, *x: FloatArray) -> FloatArray:
@@ -45,8 +46,7 @@ def _session(layer: Conv | ConvTranspose) -> Any:
 
 
 def _new_session(layer: Conv | ConvTranspose) -> Any:
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     attributes = {
         "kernel_shape": layer.weights.shape[2:],
@@ -55,12 +55,6 @@ def _new_session(layer: Conv | ConvTranspose) -> Any:
         "pads": [pair[0] for pair in layer.pads] + [pair[1] for pair in layer.pads],
         "group": layer.groups,
     }
-    weights = [
-        numpy_helper.from_array(np.array(array), name) for name, array in (("w", layer.weights), ("b", layer.bias))
-    ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * layer.weights.ndim) for name in "xy"]
     node = helper.make_node(type(layer).__name__, ["x", "w", "b"], ["y"], **attributes)
-    graph = helper.make_graph([node], "layer", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-    model.ir_version = _IR_VERSION
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None] * layer.weights.ndim)
+    return session(model_of(node, {"w": layer.weights, "b": layer.bias}, _OPSET, [x]))
