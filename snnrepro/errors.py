@@ -19,7 +19,7 @@ class UnsupportedError(ModelError):
     Attributes
     ----------
     problems : tuple of str
-        One a node: operator, name and reason.
+        One per node: operator, name and reason.
     """
 
     def __init__(self, problems: Sequence[str], hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""A network in one npz file: a JSON header that declares the graph, and one float32 array a weight; never pickle.
+"""A network in one npz file: a JSON header that declares the graph, and one float32 array per weight; never pickle.
 
 The header (array ``header``, UTF-8 bytes) holds the format version, the nodes with their fields, and for every array
 its shape and SHA-256. Only declared arrays are read, so a changed, missing or foreign one is noticed and named.
@@ -11,7 +11,6 @@ import json
 import math
 import reprlib
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, TypeVar
 
@@ -121,11 +120,10 @@ def describe(network: Network, arrays: dict[str, AnyArray]) -> dict[str, Any]:
     """Return a network as a header's entries; its arrays are put into `arrays`."""
     nodes = []
     for index, node in enumerate(network.nodes):
-        values: dict[str, Any] = {}
-        for field in fields(node.layer):
-            value = getattr(node.layer, field.name)
-            is_array = isinstance(value, np.ndarray)
-            values[field.name] = declare(value, f"{index}.{field.name}", arrays) if is_array else value
+        values = {
+            field: declare(value, f"{index}.{field}", arrays) if isinstance(value, np.ndarray) else value
+            for field, value in vars(node.layer).items()
+        }
         nodes.append(
             {"name": node.name, "inputs": list(node.inputs), "layer": type(node.layer).__name__, "fields": values}
         )
@@ -167,10 +165,10 @@ def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
         raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
     header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
-    if header.get("format") != kind:
-        found = header.get("format")
-        hint = _HINTS.get(found, "") if isinstance(found, str) else ""
-        raise ArchiveError(f"format {reprlib.repr(found)}, expected {kind!r}{hint}")
+    declared = header.get("format")
+    if declared != kind:
+        hint = _HINTS.get(declared, "") if isinstance(declared, str) else ""
+        raise ArchiveError(f"format {reprlib.repr(declared)}, expected {kind!r}{hint}")
     version = header["version"]
     if type(version) is not int or version < 1:
         raise ArchiveError(f"format version {reprlib.repr(version)} is none")

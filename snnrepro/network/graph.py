@@ -105,17 +105,9 @@ class Network:
         return deque(self.activations(x), maxlen=1)[0][1]
 
     def activations(self, x: Any) -> Iterator[tuple[str, FloatArray]]:
-        """Yield ``(name, value)`` of every node in order, as trained; values are float32, ``(n_images, *shape)``.
+        """Yield ``(name, value)`` of every node in order, as trained; float32, ``(n_images, *shape)``.
 
-        Parameters
-        ----------
-        x : array_like
-            ``(n_images, *input_shape)``.
-
-        Raises
-        ------
-        DataError
-            `x` has another shape.
+        Arguments and errors as `forward`.
         """
         x = np.asarray(x, dtype=np.float32)
         if x.shape[1:] != tuple(self.input_shape):

@@ -268,12 +268,12 @@ def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
     sparse = [tensor.values.name for tensor in graph.sparse_initializer]
     if sparse:
         raise ModelError(f"sparse initializers are not supported: {reprlib.repr(sparse)}; write them as dense ones")
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for tensor in graph.initializer:
-        if not tensor.name or tensor.name in found:
+        if not tensor.name or tensor.name in values:
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
-        found[tensor.name] = tensors.read(tensor)
-    return found
+        values[tensor.name] = tensors.read(tensor)
+    return values
 
 
 def _opset(model: onnx.ModelProto) -> int:

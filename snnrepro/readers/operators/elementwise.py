@@ -83,7 +83,7 @@ def _leaky_relu(call: Call, x: Any, *, alpha: float = 0.01) -> Any:
 @handles("PRelu", row_wise=True)
 def _prelu(call: Call, x: Any, slope: Any) -> Any:
     x, slopes = variable(x), weights(slope, "the slope")
-    if call.opset < 7 and slopes.ndim == 1:  # one slope a channel; from opset 7 on it is broadcast as everywhere
+    if call.opset < 7 and slopes.ndim == 1:  # one slope per channel; from opset 7 on it is broadcast as everywhere
         slopes = slopes.reshape(-1, *[1] * (x.rank - 2))
     return call.add(LeakyReLU(per_image(slopes, x.rank, "the slope")), x)
 

@@ -102,7 +102,8 @@ HANDLERS: dict[str, Handler] = {}
 ROW_WISE: set[str] = set()
 """The operators that compute every row by itself: their one variable may have axes folded into the batch axis."""
 
-_EITHER: dict[str, Sequence[str]] = {}
+EITHER: dict[str, Sequence[str]] = {}
+"""The inputs of an operator that are attributes in some operator sets."""
 
 
 def handles(op_type: str, row_wise: bool = False, either: Sequence[str] = ()) -> Callable[[Handler], Handler]:
@@ -115,14 +116,14 @@ def handles(op_type: str, row_wise: bool = False, either: Sequence[str] = ()) ->
     row_wise : bool
         Whether its handler reads a variable whose batch axis holds other axes too.
     either : sequence of str
-        The handler's inputs that are attributes in some operator sets; it gets them as inputs all the same.
+        The inputs that are attributes in some operator sets; the handler gets them as inputs all the same.
     """
 
     def register(handler: Handler) -> Handler:
         if op_type in HANDLERS:
             raise ValueError(f"ONNX operator {op_type}: a handler is registered already")
         HANDLERS[op_type] = handler
-        _EITHER[op_type] = either
+        EITHER[op_type] = either
         if row_wise:
             ROW_WISE.add(op_type)
         return handler
@@ -132,7 +133,7 @@ def handles(op_type: str, row_wise: bool = False, either: Sequence[str] = ()) ->
 
 def handle(op_type: str, call: Call, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """Return what the handler of an operator type makes of a node, or refuse what it does not know of it."""
-    handler, either = HANDLERS[op_type], _EITHER[op_type]
+    handler, either = HANDLERS[op_type], EITHER[op_type]
     parameters = list(inspect.signature(handler).parameters.values())[1:]  # the first is the call
     keywords = {parameter.name: parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     unknown = sorted(set(attributes).difference(keywords, either))

@@ -52,8 +52,8 @@ def _reshape(call: Call, x: Any, shape: Any = None, *, allowzero: int = 0) -> An
     if not allowzero:
         sizes = [full[axis] if size == 0 and axis < len(full) else size for axis, size in enumerate(sizes)]
     if sizes.count(-1) == 1:
-        known = math.prod(size for size in sizes if size != -1)
-        sizes = [total // known if size == -1 and known else size for size in sizes]
+        others = math.prod(size for size in sizes if size != -1)
+        sizes = [total // others if size == -1 and others else size for size in sizes]
     # The first axis is the batch, or holds it and `folded` rows of the value for every image.
     folded, rest = (sizes[0] // call.batch, tuple(sizes[1:])) if sizes else (0, ())
     fits = min(sizes, default=0) >= 1 and math.prod(sizes) == total and sizes[0] % call.batch == 0
@@ -84,11 +84,11 @@ def _squeeze(call: Call, x: Any, axes: Any = None) -> Any:
 @handles("Unsqueeze", either=["axes"])
 def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
     x = variable(x)
-    given = integers(axes, "axes")
-    rank = x.rank + len(given)
-    new = {inner_axis(axis, rank) for axis in given}
-    if len(new) != len(given):
-        raise ModelError(f"axes {given} name one axis twice")
+    added = integers(axes, "axes")
+    rank = x.rank + len(added)
+    new = {inner_axis(axis, rank) for axis in added}
+    if len(new) != len(added):
+        raise ModelError(f"axes {added} name one axis twice")
     sizes = iter(x.shape)
     return call.add(Reshape(tuple(1 if axis in new else next(sizes) for axis in range(rank - 1))), x)
 
@@ -113,14 +113,14 @@ def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = No
     x = variable(x)
     if mode != "constant":
         raise ModelError(f"only mode 'constant' can be converted, got {mode!r}")
-    given = integers(pads, "pads")
+    widths = integers(pads, "pads")
     if axes is not None:
         padded = [axis % x.rank for axis in integers(axes, "axes")]
         flat = [0] * (2 * x.rank)
         for index, axis in enumerate(padded):
-            flat[axis], flat[axis + x.rank] = given[index], given[index + len(padded)]
-        given = flat
-    pairs = spatial_pads(given, x.rank)
+            flat[axis], flat[axis + x.rank] = widths[index], widths[index + len(padded)]
+        widths = flat
+    pairs = spatial_pads(widths, x.rank)
     if pairs[0] != (0, 0):
         raise ModelError(f"the batch axis must stay as it is, got pads {pairs[0]} for it")
     return call.add(Pad(pairs[1:], 0.0 if value is None else number(value, "the value")), x)
@@ -223,15 +223,15 @@ def _resize(
     full = (call.batch, *x.shape)
     resized = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
     if sizes is not None and constant(sizes, "sizes").size:
-        given = dict(zip(resized, integers(sizes, "sizes")))
-        wanted = [given.get(axis, size) for axis, size in enumerate(full)]
-        factors = [want / size for want, size in zip(wanted, full)]
+        declared = dict(zip(resized, integers(sizes, "sizes")))
+        target = [declared.get(axis, size) for axis, size in enumerate(full)]
+        factors = [after / before for after, before in zip(target, full)]
         choose = _ASPECT[keep_aspect_ratio_policy]
         if choose is not None:  # one factor for all axes that are resized; the sizes are rounded, halves upwards
-            factor = choose(factors[axis] for axis in given)
-            factors = [factor if axis in given else 1.0 for axis in range(x.rank)]
-            wanted = [math.floor(factor * size + 0.5) if axis in given else size for axis, size in enumerate(full)]
-        return _nearest(call, x, mode, factors, wanted, coordinate_transformation_mode, nearest_mode)
+            factor = choose(factors[axis] for axis in declared)
+            factors = [factor if axis in declared else 1.0 for axis in range(x.rank)]
+            target = [math.floor(factor * size + 0.5) if axis in declared else size for axis, size in enumerate(full)]
+        return _nearest(call, x, mode, factors, target, coordinate_transformation_mode, nearest_mode)
     scaled = dict(zip(resized, weights(scales, "scales").reshape(-1)))
     factors = [float(scaled.get(axis, 1.0)) for axis in range(x.rank)]
     return _nearest(call, x, mode, factors, None, coordinate_transformation_mode, nearest_mode)
