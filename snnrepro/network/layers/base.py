@@ -37,7 +37,7 @@ class Layer:
     """A layer of a trained network: immutable data.
 
     A class checks its fields in ``__post_init__`` with the methods below, which also keep an array as read-only
-    float32 in C order and whole numbers as a tuple; it gives its rule of shapes in `_shape`, its value in `__call__`.
+    float32 in C order and whole numbers as a tuple. Its rule of shapes is `_shape`, its value `__call__`.
     """
 
     reads_several: ClassVar[bool] = False
@@ -48,7 +48,9 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no value")
 
     def _shape(self, *args: Any, **kwargs: Any) -> Shape:
-        raise NotImplementedError(f"{type(self).__name__} has no shape")
+        """Return the output's shape for those that the layer reads, or refuse them; here it is the same."""
+        shape: Shape = args[0]
+        return shape
 
     def output_shape(self, *shapes: Shape, name: str | None = None) -> Shape:
         """Return the shape of the layer's value for the shapes that it reads, without the batch axis.
@@ -88,16 +90,15 @@ class Layer:
 
     def _check_array(self, field: str, accepted: str, fits: Callable[[Shape], bool] = lambda shape: True) -> None:
         """Keep an array of finite numbers whose shape fits."""
+        value = getattr(self, field)
         try:
-            is_number = np.asarray(getattr(self, field)).dtype.kind in "biuf"
-        except ValueError:  # a ragged list
-            is_number = False
-        if not is_number:
+            with np.errstate(over="ignore"):
+                array = frozen(value)
+        except (TypeError, ValueError):  # text, lists of different lengths
             self._refuse(field, accepted)
-        with np.errstate(over="ignore"):
-            array = frozen(getattr(self, field))
-        self._keep(field, array)
-        if not array.size or not fits(array.shape):
+        is_number = np.asarray(value).dtype.kind in "biuf"  # which digits as text and None are not
+        self._keep(field, array if is_number else value)
+        if not is_number or not array.size or not fits(array.shape):
             self._refuse(field, accepted)
         if not np.isfinite(array).all():
             raise FieldError(f"{field} of {type(self).__name__} hold NaN or infinite numbers; accepted are finite ones")

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
 
-class _Elementwise(Layer):
-    """A layer that keeps the shape."""
-
-    def _shape(self, shape: Shape) -> Shape:
-        return shape
-
-
 @dataclass(frozen=True, eq=False)
 class Affine(Layer):
     """Scale and offset: ``y = x * scale + offset``: a constant added or multiplied, a batch normalisation.
@@ -47,7 +40,7 @@ class Affine(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class ReLU(_Elementwise):
+class ReLU(Layer):
     """Rectifier: ``y = min(max(x, 0), maximum)``; in the spiking network, a layer of neurons.
 
     Attributes
@@ -90,7 +83,7 @@ class LeakyReLU(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class Sigmoid(_Elementwise):
+class Sigmoid(Layer):
     """``y = 1 / (1 + exp(-x))``."""
 
     def __call__(self, x: FloatArray) -> FloatArray:
