@@ -44,7 +44,7 @@ class Layer:
     """Whether it reads one or more values, not exactly one."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> FloatArray:
-        """Return the layer's value, float32, ``(n_images, *shape)``, for the values it reads, each the same."""
+        """Return the layer's value, float32, ``(n_images, *shape)``, for those that it reads, batch axis first."""
         raise NotImplementedError(f"{type(self).__name__} has no value")
 
     def _shape(self, *args: Any, **kwargs: Any) -> Shape:

@@ -3,7 +3,8 @@
 A handler's keyword parameters *are* the operator's attributes with the specification's defaults
 (https://onnx.ai/onnx/operators/); an attribute it does not name is refused. It gets the `Call`, then the node's inputs
 in order, each an array (a constant), a `Variable` (computed at run time) or None (left out), and returns a constant, a
-variable, or a list of variables for a node with several outputs.
+variable, or a list of variables for a node with several outputs. What is an attribute in one operator set and an input
+in another comes as an input.
 """
 
 from __future__ import annotations
