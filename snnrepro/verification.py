@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.forward import activations
+from snnrepro.frameworks.onnxruntime import session
+from snnrepro.frameworks.tensorflow import keras_classes
 from snnrepro.network.graph import Network
-from snnrepro.readers.load import is_keras, load
+from snnrepro.readers.load import load
 from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking.rates import rate_values
 
@@ -125,12 +126,12 @@ def verify(
     """
     x = np.asarray(x, np.float32)
     network = model if isinstance(model, Network) else load(model)
-    ours = dict(activations(network, x))
+    ours = dict(network.activations(x))
     found: list[Comparison] = []
     proto = _onnx_of(model)
     if proto is not None:
         theirs = _onnxruntime(proto, x, list(ours))
-        if is_keras(model):
+        if keras_classes(model):
             output = network.nodes[-1].name
             keras = np.asarray(model(x, training=False))
             found.append(compare("Keras = onnxruntime", output, keras, theirs[output], tolerance))
@@ -142,7 +143,7 @@ def verify(
 
 
 def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float) -> Iterator[Comparison]:
-    trained = dict(activations(spiking.network, x))
+    trained = dict(spiking.network.activations(x))
     rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
     for hop, before, after in (("forward ~ rates", trained, rates), ("rates ~ spikes", rates, spikes)):
         for name in spikes:
@@ -187,7 +188,7 @@ def _onnx_of(model: Any) -> Any:
         return model
     if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
         return onnx.load(str(model))
-    if is_keras(model):
+    if keras_classes(model):
         from snnrepro.readers.keras import to_onnx
 
         return to_onnx(model)
@@ -197,7 +198,6 @@ def _onnx_of(model: Any) -> Any:
 def _onnxruntime(proto: Any, x: FloatArray, names: list[str]) -> dict[str, FloatArray]:
     """Return the values of the named layers that the ONNX model has too, computed by onnxruntime."""
     import onnx
-    import onnxruntime
 
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -205,18 +205,14 @@ def _onnxruntime(proto: Any, x: FloatArray, names: list[str]) -> dict[str, Float
     computed = {name for node in copy.graph.node for name in node.output}
     wanted = [name for name in names if name in computed]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # as it is written
     constants = {tensor.name for tensor in copy.graph.initializer}
     source = next(value.name for value in copy.graph.input if value.name not in constants)
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return dict(zip(wanted, session.run(wanted, {source: x})))
+    return dict(zip(wanted, session(copy, as_written=True).run(wanted, {source: x})))
 
 
 def _round_trip(network: Network, before: dict[str, FloatArray], x: FloatArray) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         network.save(Path(folder) / "network.npz")
         again = load(Path(folder) / "network.npz")
-    for name, after in activations(again, x):
+    for name, after in again.activations(x):
         yield compare("forward = npz round trip", name, before[name], after, 0.0)

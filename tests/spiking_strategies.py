@@ -14,7 +14,6 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from snnrepro.network.geometry import same_pads
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import (
     Add,
@@ -35,6 +34,7 @@ from snnrepro.network.layers import (
     Transpose,
 )
 from snnrepro.network.layers import LeakyReLU as Leaky
+from snnrepro.network.padding import same_pads
 from snnrepro.simulators.plain import Stepper
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.prepare import prepare

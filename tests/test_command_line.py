@@ -296,10 +296,10 @@ def test_verify_compares_every_layer(model, images):
 
 
 def test_verify_names_the_first_layer_that_differs_and_exits_1(model, images, monkeypatch):
-    from snnrepro.network import forward
+    from snnrepro.network.layers import Dense
 
-    original = forward.compute
-    monkeypatch.setattr(forward, "compute", lambda layer, *x: original(layer, *x) + np.float32(0.5))
+    original = Dense.__call__
+    monkeypatch.setattr(Dense, "__call__", lambda layer, x: original(layer, x) + np.float32(0.5))
     done = _run("verify", model, images)
     assert done.exit_code == 1
     assert "the first difference: " in done.stdout

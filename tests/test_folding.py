@@ -11,10 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import snnrepro
-from snnrepro.network.fold import fold_affines
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, LeakyReLU, ReLU, Transpose
-from snnrepro.readers.fuse import fuse_activations, fuse_transposed_affines
+from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
 from tests.strategies import model_proto
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import snnrepro
-from snnrepro.network.forward import compute
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU, Reshape, Softmax
 from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, train
@@ -182,6 +181,6 @@ def _rate_loss(spiking, x, y):
             current = neuron.gain * value + population.bias
             value = neuron.amplitude * np.vectorize(neuron.rate)(current)
         else:
-            value = compute(node.layer, value)
+            value = node.layer(value)
         values[node.name] = value
     return -np.mean(value[np.arange(len(y)), y] - np.log(np.exp(value).sum(axis=1)))

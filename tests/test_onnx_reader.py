@@ -345,6 +345,58 @@ def test_rows_in_the_batch_axis_are_refused_where_they_would_be_taken_for_images
         snnrepro.load(model)
 
 
+# An operator's attributes and, in later operator sets, the same as inputs (in their order; None: left out).
+EITHER = {
+    "Reshape": ({"shape": [0, 8]}, {"shape": [0, 8]}, 8),
+    "Squeeze": ({"axes": [1]}, {"axes": [1]}, 8),
+    "Unsqueeze": ({"axes": [2]}, {"axes": [2]}, 5),
+    "Pad": ({"pads": [0, 0, 1, 0, 0, 2], "value": 0.5}, {"pads": [0, 0, 1, 0, 0, 2], "value": np.float32(0.5)}, 10),
+    "Slice": (
+        {"starts": [1], "ends": [3], "axes": [2]},
+        {"starts": [1], "ends": [3], "axes": [2]},
+        9,
+    ),
+    "Split": ({"split": [3, 1], "axis": 2}, {"split": [3, 1]}, 12),
+    "Upsample": ({"scales": [1.0, 1.0, 2.0]}, {"scales": np.float32([1, 1, 2])}, 7),
+    "Clip": ({"min": 0.0, "max": 0.25}, {"min": np.float32(0), "max": np.float32(0.25)}, 10),
+    "Dropout": ({"ratio": 0.25}, {"ratio": np.float32(0.25)}, 11),
+    "ReduceMean": ({"axes": [2]}, {"axes": [2]}, 17),
+    "ReduceMax": ({"axes": [2]}, {"axes": [2]}, 17),
+}
+
+
+def _either(op_type, attributes, inputs, opset):
+    import onnx
+
+    outputs = ["y", "z"] if op_type == "Split" else ["y"]
+    node = onnx.helper.make_node(op_type, ["input", *inputs], outputs, name=f"the {op_type}", **attributes)
+    tensors = [_tensor(name, values) for name, values in inputs.items()]
+    model = model_proto([node], tensors, "input", (1, 4) if op_type == "Squeeze" else (2, 4), "y")
+    model.opset_import[0].version = opset
+    return snnrepro.load(model)
+
+
+@pytest.mark.parametrize("op_type", EITHER)
+def test_what_is_an_attribute_or_an_input_is_read_either_way(op_type):
+    attributes, inputs, last = EITHER[op_type]
+    others = {name: value for name, value in attributes.items() if name not in inputs}
+    one = _either(op_type, attributes, {}, last)
+    other = _either(op_type, others, {name: np.asarray(value) for name, value in inputs.items()}, 18)
+    x = np.linspace(-1, 1, 3 * int(np.prod(one.input_shape)), dtype=np.float32).reshape(3, *one.input_shape)
+    assert one.forward(x).tobytes() == other.forward(x).tobytes()
+    assert [type(node.layer) for node in one.nodes] == [type(node.layer) for node in other.nodes]
+    if op_type not in ("Dropout", "Clip"):  # without them they are something else, and not refused
+        with pytest.raises(snnrepro.ModelError, match=f"the {op_type}"):
+            _either(op_type, {}, {}, last)
+
+
+def test_every_operator_that_takes_either_is_tried_above():
+    from snnrepro.readers.operators import registry
+
+    declared = {op_type: set(names) for op_type, names in registry.EITHER.items() if names}
+    assert declared == {op_type: set(inputs) for op_type, (_, inputs, _) in EITHER.items()}
+
+
 def test_a_second_handler_for_an_operator_is_refused():
     with pytest.raises(ValueError, match="Relu"):
         operators.handles("Relu")(lambda x: x)

@@ -9,7 +9,6 @@ import pytest
 
 import snnrepro
 from snnrepro.datasets import pixels
-from snnrepro.network.forward import activations
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid
 from snnrepro.spiking.convert import MOST_IMAGES, RECIPES, STEPS_TRIED, Recipe, convert
@@ -157,7 +156,7 @@ X = np.random.RandomState(1).rand(60, 2, 5, 4).astype(np.float32)
 def test_thresholds_by_rule_are_those_of_the_activations(threshold, percentile, per_channel):
     """The oracle: NumPy's percentile of the activations of each channel, or of all."""
     network = _small()
-    relu = dict(activations(network, X))["relu"]
+    relu = dict(network.activations(X))["relu"]
     recipe = Recipe("rule", threshold=threshold, percentile=97.0, per_channel=per_channel, initial_potential=0.25)
     population = convert(network, recipe, X, 6).populations["relu"]
     axes = (0, 2, 3) if per_channel else None
@@ -171,7 +170,7 @@ def test_thresholds_by_rule_are_those_of_the_activations(threshold, percentile, 
 
 def _squared_errors(network, population, n_steps):
     """Return each channel's squared error of the first layer, by a loop of its own over the equation of `IF`."""
-    values = dict(activations(network, X))
+    values = dict(network.activations(X))
     v = np.zeros_like(values["relu"]) + population.initial_potential
     total = np.zeros_like(v)
     for _ in range(n_steps):

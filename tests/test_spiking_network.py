@@ -11,7 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import snnrepro
-from snnrepro.network.forward import compute
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Conv, Dense, MaxPool, Reduce, ReLU, Reshape, Sigmoid
 from snnrepro.simulators import plain
@@ -39,7 +38,7 @@ def _scores_of_mean_outputs(case):
         if isinstance(node.layer, ReLU):
             values[node.name] = _weighted_mean(trains[node.name], spiking.growth)
         elif node.name not in behind:
-            values[node.name] = compute(node.layer, *(values[name] for name in node.inputs))
+            values[node.name] = node.layer(*(values[name] for name in node.inputs))
     assert any(train.any() for train in trains.values()), "no neuron fires"
     return scores_of(spiking, values[spiking.readout])
 
@@ -69,7 +68,7 @@ def test_a_maximum_taken_anew_in_every_step_is_noticed(monkeypatch):
     spiking = SpikingNetwork(network, "out", {"relu": population})
     x = np.float32([[0.5, 0.5]])
     assert spiking.run(x, 4, simulator="plain").scores == 0.5
-    monkeypatch.setattr(Stepper, "_gained", lambda self, node, value: compute(node.layer, value))
+    monkeypatch.setattr(Stepper, "_gained", lambda self, node, value: node.layer(value))
     assert spiking.run(x, 4, simulator="plain").scores == 1.0
 
 
@@ -142,7 +141,7 @@ def test_synaptic_operations_are_counted_as_a_loop_over_the_weights_counts_them(
     network = Network("x", (2, *space), (Node("conv", ("x",), layer),), {})
     found = fan_out(network.nodes[0], network.input_shape, network.output_shape)
     impulses = np.eye(2 * space[0] * space[1], dtype=np.float32).reshape(-1, 2, *space)
-    expected = np.rint(compute(layer, impulses)).reshape(len(impulses), -1).sum(axis=1).reshape(2, *space)
+    expected = np.rint(layer(impulses)).reshape(len(impulses), -1).sum(axis=1).reshape(2, *space)
     assert weights.any() or not expected.any()
     np.testing.assert_array_equal(found, expected)
 

@@ -14,6 +14,15 @@ from snnrepro.frameworks.quiet import quiet_stderr
 INSTALL = "pip install tensorflow tf-keras"
 
 
+def keras_classes(model: Any) -> set[str]:
+    """Return the names of the classes of Keras, whichever Keras, that a model in memory is of; none of another model.
+
+    Nothing is imported to find out.
+    """
+    of_keras = ("keras", "tf_keras", "tensorflow")
+    return {cls.__name__ for cls in type(model).__mro__ if cls.__module__.split(".")[0] in of_keras}
+
+
 def import_tensorflow(*, keras_2: bool = True) -> Any:
     """Return the ``tensorflow`` module with Keras 2 behind ``tf.keras``, imported quietly.
 

@@ -11,7 +11,6 @@ import json
 import math
 import reprlib
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, TypeVar
 
@@ -19,9 +18,9 @@ import numpy as np
 
 from snnrepro.errors import ArchiveError, ModelError, one_line
 from snnrepro.files import UNREADABLE, read_array, written_whole
-from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import LAYER_TYPES
+from snnrepro.network.padding import LARGEST
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -121,11 +120,10 @@ def describe(network: Network, arrays: dict[str, AnyArray]) -> dict[str, Any]:
     """Return a network as a header's entries; its arrays are put into `arrays`."""
     nodes = []
     for index, node in enumerate(network.nodes):
-        values: dict[str, Any] = {}
-        for field in fields(node.layer):
-            value = getattr(node.layer, field.name)
-            is_array = isinstance(value, np.ndarray)
-            values[field.name] = declare(value, f"{index}.{field.name}", arrays) if is_array else value
+        values = {
+            field: declare(value, f"{index}.{field}", arrays) if isinstance(value, np.ndarray) else value
+            for field, value in vars(node.layer).items()
+        }
         nodes.append(
             {"name": node.name, "inputs": list(node.inputs), "layer": type(node.layer).__name__, "fields": values}
         )
@@ -145,7 +143,7 @@ def declare(value: AnyArray, key: str, arrays: dict[str, AnyArray]) -> dict[str,
 def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
     """Return the network that `describe` wrote."""
     shape = header["input"]["shape"]
-    if not _fits("tuple[int, ...]", _tuples(shape)) or min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
+    if not _is_shape(shape, least=1) or math.prod(shape) > LARGEST:
         raise ArchiveError(f"the input's shape {reprlib.repr(shape)} is not valid")
     keys = [value["array"] for entry in header["nodes"] for value in entry["fields"].values() if _is_array(value)]
     if len(set(keys)) < len(keys):  # each would be read anew, and fill the memory from a small file
@@ -167,10 +165,10 @@ def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping
     if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
         raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
     header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
-    if header.get("format") != kind:
-        found = header.get("format")
-        hint = _HINTS.get(found, "") if isinstance(found, str) else ""
-        raise ArchiveError(f"format {reprlib.repr(found)}, expected {kind!r}{hint}")
+    declared = header.get("format")
+    if declared != kind:
+        hint = _HINTS.get(declared, "") if isinstance(declared, str) else ""
+        raise ArchiveError(f"format {reprlib.repr(declared)}, expected {kind!r}{hint}")
     version = header["version"]
     if type(version) is not int or version < 1:
         raise ArchiveError(f"format version {reprlib.repr(version)} is not a whole number of at least 1")
@@ -198,23 +196,25 @@ def _read_node(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
     layer_type = _LAYERS.get(entry["layer"])
     if layer_type is None:
         raise ArchiveError(f"node {name!r} has the unknown layer {entry['layer']!r}")
-    kinds = {field.name: str(field.type) for field in fields(layer_type)}
-    values: dict[str, Any] = {}
+    values = {
+        key: read_declared(archive, given) if _is_array(given) else _tuples(given)
+        for key, given in entry["fields"].items()
+    }
+    try:
+        layer = layer_type(**values)
+    except ModelError as error:
+        raise ArchiveError(f"node {name!r}: {error}") from error
     for key, given in entry["fields"].items():
-        value = read_declared(archive, given) if _is_array(given) else _tuples(given)
-        if key in kinds and not _fits(kinds[key], value):
+        if isinstance(getattr(layer, key), np.ndarray) != _is_array(given):
             raise ArchiveError(f"node {name!r}: the archive is damaged, {key} is {reprlib.repr(given)}")
-        if key in _AT_LEAST_ONE and min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-            raise ArchiveError(f"node {name!r}: {key} is {reprlib.repr(given)}, at least 1 is needed")
-        values[key] = value
-    return Node(name, tuple(str(one) for one in entry["inputs"]), layer_type(**values))
+    return Node(name, tuple(str(one) for one in entry["inputs"]), layer)
 
 
 def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
     """Return an array that a header declares: float32, finite, of the declared shape, unchanged."""
     key = declared["array"]
-    shape: tuple[int, ...] = _tuples(declared["shape"])
-    if not _fits("tuple[int, ...]", shape) or min(shape, default=0) < 0:
+    shape = tuple(declared["shape"]) if _is_shape(declared["shape"], least=0) else None
+    if shape is None:
         raise ArchiveError(f"array {key!r}: the declared shape {reprlib.repr(declared['shape'])} is not valid")
     try:
         info = archive.getinfo(f"{key}.npy")
@@ -239,39 +239,8 @@ def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyA
     return array
 
 
-def _is_int(value: Any) -> bool:
-    return type(value) is int and abs(value) <= LARGEST
-
-
-def _is_float(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(check, value))
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_int, value))
-
-
-# What a field may hold, by its annotation in `layers`.
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    "FloatArray": lambda value: isinstance(value, np.ndarray),
-    "tuple[int, ...]": lambda value: value == () or _all(_is_int)(value),
-    "Pads": lambda value: value == () or _all(_is_pair)(value),
-    "tuple[tuple[int, ...] | None, ...]": _all(lambda value: value is None or _all(_is_int)(value)),
-    "int": _is_int,
-    "bool": lambda value: type(value) is bool,
-    "float": _is_float,
-    "float | None": lambda value: value is None or _is_float(value),
-    "str": lambda value: value in ("mean", "max"),  # the kinds of Reduce
-}
-_AT_LEAST_ONE = ("strides", "dilations", "kernel", "groups")
-
-
-def _fits(kind: str, value: Any) -> bool:
-    return not (kind != "FloatArray" and isinstance(value, np.ndarray)) and _KINDS[kind](value)
+def _is_shape(sizes: Any, least: int) -> bool:
+    return isinstance(sizes, list) and all(type(size) is int and least <= size <= LARGEST for size in sizes)
 
 
 def _digest(array: AnyArray) -> str:

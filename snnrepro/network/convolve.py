@@ -1,6 +1,6 @@
-"""Convolutions of very many images at once, through onnxruntime: several times as fast as `snnrepro.network.forward`.
+"""Convolutions of very many images at once, through onnxruntime: several times as fast as the layers themselves.
 
-`forward` is NumPy alone, so that it can be compared with onnxruntime; this is for calibration, which convolves every
+Those are NumPy alone, so that they can be compared with onnxruntime; this is for calibration, which convolves every
 time step of hundreds of images, and for what the event simulator does not compute on events.
 """
 
@@ -11,18 +11,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from snnrepro.network.forward import compute
+from snnrepro.frameworks.onnxruntime import model_of, session
 from snnrepro.network.layers import Conv, ConvTranspose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
 _sessions: WeakKeyDictionary[Conv | ConvTranspose, Any] = WeakKeyDictionary()
-_OPSET, _IR_VERSION = 12, 7  # what every onnxruntime of the matrix runs
+_OPSET = 12  # what every onnxruntime of the matrix runs
 
 
 def convolve(layer: Any, *x: FloatArray) -> FloatArray:
-    """Return what `compute` gives for a layer and its inputs, up to rounding.
+    """Return what a layer gives for its inputs, up to rounding.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ def convolve(layer: Any, *x: FloatArray) -> FloatArray:
         float32, ``(n_images, ...)``.
     """
     if not isinstance(layer, (Conv, ConvTranspose)) or min(min(pair) for pair in layer.pads) < 0 or not len(x[0]):
-        return compute(layer, *x)
+        value: FloatArray = layer(*x)
+        return value
     result: FloatArray = _session(layer).run(None, {"x": np.ascontiguousarray(x[0], np.float32)})[0]
     return result
 
@@ -45,8 +46,7 @@ def _session(layer: Conv | ConvTranspose) -> Any:
 
 
 def _new_session(layer: Conv | ConvTranspose) -> Any:
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     attributes = {
         "kernel_shape": layer.weights.shape[2:],
@@ -55,12 +55,6 @@ def _new_session(layer: Conv | ConvTranspose) -> Any:
         "pads": [pair[0] for pair in layer.pads] + [pair[1] for pair in layer.pads],
         "group": layer.groups,
     }
-    weights = [
-        numpy_helper.from_array(np.array(array), name) for name, array in (("w", layer.weights), ("b", layer.bias))
-    ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * layer.weights.ndim) for name in "xy"]
     node = helper.make_node(type(layer).__name__, ["x", "w", "b"], ["y"], **attributes)
-    graph = helper.make_graph([node], "layer", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-    model.ir_version = _IR_VERSION
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None] * layer.weights.ndim)
+    return session(model_of(node, {"w": layer.weights, "b": layer.bias}, _OPSET, [x]))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
-from snnrepro.errors import ModelError
-from snnrepro.network.geometry import output_shape
+import numpy as np
+
+from snnrepro.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
     from snnrepro.arrays import FloatArray
     from snnrepro.network.layers import Layer
@@ -101,13 +102,31 @@ class Network:
         >>> net.forward([[1.0, 2.0]])
         array([[3.]], dtype=float32)
         """
-        from snnrepro.network.forward import evaluate
+        return deque(self.activations(x), maxlen=1)[0][1]
 
-        return evaluate(self, x)
+    def activations(self, x: Any) -> Iterator[tuple[str, FloatArray]]:
+        """Yield ``(name, value)`` of every node in order, as trained; float32, ``(n_images, *shape)``.
+
+        Arguments and errors as `forward`.
+        """
+        x = np.asarray(x, dtype=np.float32)
+        if x.shape[1:] != tuple(self.input_shape):
+            raise DataError(
+                f"the network's input is (n_images, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}"
+            )
+        values: dict[str, FloatArray] = {self.input_name: x}
+        last_use = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
+        for index, node in enumerate(self.nodes):
+            value = node.layer(*(values[name] for name in node.inputs))
+            for name in node.inputs:
+                if last_use[name] == index:  # free what nothing later reads
+                    values.pop(name, None)
+            values[node.name] = value
+            yield node.name, value
 
     def save(self, path: str | Path) -> None:
         """Write the network to a versioned npz archive (no pickle); see `snnrepro.network.archive`."""
-        from snnrepro.network.archive import save
+        from snnrepro.network.archive import save  # which builds networks, and so stands above this module
 
         save(self, path)
 
@@ -121,5 +140,5 @@ class Network:
             missing = [name for name in node.inputs if name not in shapes]
             if missing:
                 raise ModelError(f"Network: node {node.name!r} reads {missing}, which no node before it gives")
-            shapes[node.name] = output_shape(node.name, node.layer, [shapes[name] for name in node.inputs])
+            shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs), name=node.name)
         return shapes

@@ -10,13 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
 
 from snnrepro.errors import ModelError, one_line
-from snnrepro.network.geometry import broadcast
+from snnrepro.frameworks.onnxruntime import model_of, session
+from snnrepro.network.padding import broadcast
 
 if TYPE_CHECKING:
+    import onnx
+
     from snnrepro.arrays import AnyArray
 
     Arrays = Sequence[AnyArray]
@@ -75,25 +76,9 @@ def check_known(proto: onnx.NodeProto) -> None:
 
 
 def _run(proto: onnx.NodeProto, inputs: Sequence[AnyArray | None], opset: int) -> dict[str, AnyArray]:
-    import onnxruntime
-
     present = {name: array for name, array in zip(proto.input, inputs) if array is not None}
-    graph = helper.make_graph(
-        [proto],
-        "constant",
-        [],
-        [onnx.ValueInfoProto(name=name) for name in proto.output if name],
-        [numpy_helper.from_array(np.array(array, order="C"), name) for name, array in present.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    model.ir_version = min(model.ir_version, 7)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        results = session.run(None, {})
+        results = session(model_of(proto, present, opset), as_written=True, n_threads=1).run(None, {})
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise ModelError(f"its constant value cannot be computed ({one_line(error)})") from error
     return dict(zip((name for name in proto.output if name), results))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnrepro.errors import DependencyError, ModelError
 from snnrepro.frameworks.quiet import quiet_stderr
-from snnrepro.frameworks.tensorflow import import_tensorflow
+from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
 from snnrepro.readers.onnx import read_onnx
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def to_onnx(model: Any) -> onnx.ModelProto:
         The model has no input of known shape or several inputs, or tf2onnx cannot write it.
     """
     name = f"{type(model).__module__}.{type(model).__name__}"
-    if not any(cls.__name__ == "Model" and _is_keras(cls) for cls in type(model).__mro__):
+    if "Model" not in keras_classes(model):
         raise ModelError(f"a Keras model is needed, got {name}")
     inputs = _inputs(model)
     if len(inputs) != 1:
@@ -92,17 +92,14 @@ def read_keras(model: Any) -> Network:
     return read_onnx(to_onnx(model))
 
 
-def _is_keras(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow")
-
-
 def _inputs(model: Any) -> list[Any]:
     """Return the symbolic inputs of a functional or built Sequential model."""
     inputs = getattr(model, "inputs", None)  # Keras 3 has no such attribute before the model is built
     if inputs:
         return list(inputs)
-    sequential = any(cls.__name__ == "Sequential" and _is_keras(cls) for cls in type(model).__mro__)
-    raise ModelError((_SHAPE_UNKNOWN if sequential else _NO_GRAPH).format(name=type(model).__name__))
+    raise ModelError(
+        (_SHAPE_UNKNOWN if "Sequential" in keras_classes(model) else _NO_GRAPH).format(name=type(model).__name__)
+    )
 
 
 def _backend(model: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnrepro.errors import ModelError
+from snnrepro.frameworks.tensorflow import keras_classes
 from snnrepro.network import archive
 
 if TYPE_CHECKING:
@@ -48,18 +49,13 @@ def load(model: Any) -> Network:
         raise ModelError(f"{model}: an .onnx file or an .npz archive is needed")
     if type(model).__module__.startswith("onnx"):
         return _read_onnx(model)
-    if is_keras(model):
+    if keras_classes(model):
         from snnrepro.readers.keras import read_keras
 
         return read_keras(model)
     raise ModelError(
         f"an .onnx file, an .npz archive, an onnx.ModelProto or a Keras model is needed, got {type(model).__name__}"
     )
-
-
-def is_keras(model: Any) -> bool:
-    """Return whether a model in memory is one of Keras, whichever Keras; nothing is imported to find out."""
-    return any(cls.__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow") for cls in type(model).__mro__)
 
 
 def _read_onnx(model: Any) -> Network:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import reprlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
@@ -14,25 +13,23 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from snnrepro.errors import ModelError, UnsupportedError, one_line
-from snnrepro.network.fold import fold_affines
-from snnrepro.network.geometry import LARGEST
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Reshape, Select
+from snnrepro.network.padding import LARGEST
+from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
 from snnrepro.readers.constants import LARGEST_COMPUTED, check_known, evaluate_constant
-from snnrepro.readers.fuse import fuse_activations, fuse_transposed_affines
 from snnrepro.readers.onnx_file import Tensors, parse
-from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable
+from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
-    from snnrepro.network.geometry import Shape
 
     Value = Union[AnyArray, Variable, None]
 
 FREE_BATCH = 1_000_003
 """Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
 
-_NUMBERS_AN_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
+_NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
 _UNSUPPORTED = "this operator is not supported"
 
 
@@ -59,7 +56,8 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
     where = f"{model}: " if isinstance(model, (str, Path)) else ""
     try:
         if isinstance(model, onnx.ModelProto):
-            return _read(model, Tensors(None), {})
+            tensors = Tensors(None)
+            return _Reader(model, tensors, _initializers(model.graph, tensors)).network({})
         if not isinstance(model, (str, Path)):
             raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
         return _read_file(Path(model))
@@ -81,85 +79,201 @@ def _read_file(path: Path) -> Network:
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
-    return _read(rest, tensors, {"file": path.name, "sha256": sha256}, values)
+    return _Reader(rest, tensors, values).network({"file": path.name, "sha256": sha256})
 
 
-@dataclass
-class _Reading:
-    """What is known while the nodes are read in order.
+class _Reader:
+    """Reads the nodes of a model in order, and knows of every value what it is.
 
-    Attributes
+    Parameters
     ----------
-    values : dict
-        Every value by name: a constant, a Variable, or None for an input that is left out (the empty name).
-    readers : dict
-        For every name the types of the operators that read it; the empty type for the graph's output.
-    opset, batch : int
-        As `Call` has them.
+    model : onnx.ModelProto
+        The model.
     tensors : Tensors
         Reads the tensors in attributes.
-    functions : frozenset of (str, str)
-        Domain and name of the functions that the model defines itself.
-    room : int
-        How many numbers the constants still to be computed may have.
-    layer_room : int
-        How many numbers the arrays of the layers still to come may have.
+    values : dict
+        Every value by name: the initializers at first; then a constant, a Variable, or None for an input that is left
+        out (the empty name).
     """
 
-    values: dict[str, Value]
-    readers: dict[str, set[str]]
-    opset: int
-    batch: int
-    tensors: Tensors
-    functions: frozenset[tuple[str, str]]
-    room: int
-    layer_room: int
+    def __init__(self, model: onnx.ModelProto, tensors: Tensors, values: dict[str, Value]) -> None:
+        graph = model.graph
+        held = sum(value.size for value in values.values() if isinstance(value, np.ndarray))
+        self._graph, self._tensors, self._values = graph, tensors, values
+        self._opset = _opset(model)
+        self._input, self._batch = _only_input(graph, values)
+        values.update({"": None, self._input.name: self._input})
+        # For every name the types of the operators that read it; the empty type for the graph's output.
+        self._readers: dict[str, set[str]] = {value.name: {""} for value in graph.output}
+        for proto in graph.node:
+            for name in proto.input:
+                self._readers.setdefault(name, set()).add(proto.op_type)
+        # The model's own functions; since onnx 1.10.
+        self._functions = {(function.domain, function.name) for function in getattr(model, "functions", ())}
+        # How many numbers the constants still to be computed may have, and the arrays of the layers still to come: a
+        # tied weight is copied where a layer needs it transposed or scaled.
+        self._constant_room, self._layer_room = LARGEST_COMPUTED, LARGEST_COMPUTED + 4 * held
 
-    def is_constant(self, name: str) -> bool:
+    def network(self, sources: dict[str, str]) -> Network:
+        """Return the model as a network."""
+        nodes = self._nodes()
+        names = [value.name for value in self._graph.output]
+        source, output = self._input, self._values.get(names[0]) if len(names) == 1 else None
+        if not isinstance(output, Variable) or names[0] == source.name:
+            raise ModelError(
+                f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
+            )
+        if output.folded:
+            raise ModelError(
+                f"output {names[0]!r}: the batch axis must stay first, a Reshape has put other axes into it"
+            )
+        self._values.clear()  # the layers have what they need of the constants
+        if output.name == source.name:  # nothing but Identity, Dropout and the like
+            nodes = [Node(names[0], (source.name,), Reshape(source.shape))]
+        else:
+            nodes = _leading_to(output.name, nodes)
+        shapes = dict(Network(source.name, source.shape, tuple(nodes), {}).shapes)
+        nodes = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
+        return Network(source.name, source.shape, tuple(nodes), sources)
+
+    def _nodes(self) -> list[Node]:
+        """Return the layers of all nodes, or name every node that is in the way."""
+        nodes: list[Node] = []
+        problems: list[str] = []
+        later = {name: index for index, proto in enumerate(self._graph.node) for name in proto.output}
+        failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
+        for index, proto in enumerate(self._graph.node):
+            # What nothing gives would be computed at run time too, for all that is known.
+            computed = any(failed.get(name, not self._is_constant(name)) for name in proto.input)
+            outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
+            try:
+                missing = [name for name in proto.input if name not in self._values and name not in failed]
+                if missing:
+                    behind = [name for name in missing if later.get(name, -1) >= index]
+                    hint = f"; {behind} come behind it: nodes must be in order, without a cycle" if behind else ""
+                    raise ModelError(f"it reads {missing}, which nothing before it gives{hint}")
+                twice = [name for name in proto.output if name and (name in self._values or name in failed)]
+                if twice:
+                    raise ModelError(f"its outputs {twice} are assigned twice")
+                if failed.keys().isdisjoint(proto.input):
+                    nodes += self._checked(proto)
+                else:  # it reads a node that is in the list of problems already
+                    self._check_supported(proto, computed)
+                    if not computed:
+                        check_known(proto)
+                    failed.update(outputs)
+            except ModelError as error:
+                label = f"{proto.op_type} {proto.name or f'#{index}'!r}"
+                problems.append(f"{label}: {error}")
+                failed.update(outputs)
+        if problems:
+            unsupported = any(_UNSUPPORTED in problem for problem in problems)
+            raise UnsupportedError(problems, f"supported: {', '.join(sorted(HANDLERS))}" if unsupported else "")
+        return nodes
+
+    def _is_constant(self, name: str) -> bool:
         """Whether a value is there and not computed at run time; the empty name is."""
-        return name in self.values and not isinstance(self.values[name], Variable)
+        return name in self._values and not isinstance(self._values[name], Variable)
 
+    def _checked(self, proto: onnx.NodeProto) -> list[Node]:
+        """Return a node's layers; whatever goes wrong in a handler is a ModelError."""
+        try:
+            with np.errstate(all="ignore"):  # a layer refuses what is not finite
+                nodes = self._layers(proto)
+            self._layer_room -= sum(map(_size, nodes))
+            if self._layer_room < 0:
+                raise ModelError("with it, the layers would have several times the numbers that the model holds")
+        except ModelError:
+            raise
+        except MemoryError as error:
+            raise ModelError(f"its result does not fit into memory ({one_line(error)})") from error
+        except Exception as error:  # a handler trusts its arguments; those of a hostile model are anything
+            raise ModelError(
+                f"its attributes or inputs are not what the operator's specification says ({one_line(error)})"
+            ) from error
+        return nodes
 
-def _read(
-    model: onnx.ModelProto, tensors: Tensors, sources: dict[str, str], values: dict[str, Value] | None = None
-) -> Network:
-    graph = model.graph
-    values = _initializers(graph, tensors) if values is None else values
-    held = sum(value.size for value in values.values() if isinstance(value, np.ndarray))
-    source, batch = _only_input(graph, values)
-    values.update({"": None, source.name: source})
-    reading = _Reading(
-        values,
-        _readers(graph),
-        _opset(model),
-        batch,
-        tensors,
-        frozenset((one.domain, one.name) for one in getattr(model, "functions", ())),  # since onnx 1.10
-        LARGEST_COMPUTED,
-        LARGEST_COMPUTED + 4 * held,  # a tied weight is copied where a layer needs it transposed or scaled
-    )
-    nodes = _read_nodes(graph, reading)
-    return _network(source, [value.name for value in graph.output], values, nodes, sources)
+    def _check_supported(self, proto: onnx.NodeProto, computed: bool) -> None:
+        if proto.domain not in ("", "ai.onnx") or (proto.domain, proto.op_type) in self._functions:
+            raise ModelError(f"{_UNSUPPORTED} (it is of the domain {proto.domain!r} or a function of the model's own)")
+        if computed and proto.op_type not in HANDLERS:
+            raise ModelError(_UNSUPPORTED)
+
+    def _layers(self, proto: onnx.NodeProto) -> list[Node]:
+        """Return the layers of a node, none where its value is a constant, and keep the values that it gives."""
+        computed = not all(map(self._is_constant, proto.input))
+        self._check_supported(proto, computed)
+        inputs = [self._values[name] for name in proto.input]
+        outputs = [name for name in proto.output if name]
+        if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
+            raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each differently")
+        attributes = self._attributes(proto)
+        if not computed:
+            arrays = [value for value in inputs if not isinstance(value, Variable)]
+            results = evaluate_constant(proto, arrays, attributes, self._opset, self._constant_room)
+            self._constant_room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
+            self._values.update(results)
+            return []
+        _check_folded(proto, inputs)
+        only_first = not any(name in self._readers for name in outputs[1:])
+        read_by = frozenset(self._readers.get(outputs[0], ()))
+        call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by)
+        result = handle(proto.op_type, call, inputs, attributes)
+        renamed: dict[str, str] = {}
+        for name, value in zip(outputs, result if isinstance(result, list) else [result]):
+            if isinstance(value, Variable) and any(node.name == value.name for node in call.nodes):
+                renamed[value.name] = name
+                value = replace(value, name=name)
+            self._values[name] = value
+        return [
+            Node(renamed.get(node.name, node.name), tuple(renamed.get(name, name) for name in node.inputs), node.layer)
+            for node in call.nodes
+        ]
+
+    def _attributes(self, proto: onnx.NodeProto) -> dict[str, Any]:
+        """Return a node's attributes by name; their types must be those of the operator's specification."""
+        if not proto.attribute:
+            return {}
+        try:
+            newest = min(self._opset, onnx.defs.onnx_opset_version())
+            specified = onnx.defs.get_schema(proto.op_type, newest, "").attributes
+        except onnx.defs.SchemaError:  # newer than the installed onnx; what the handler knows is accepted
+            specified = {}
+        attributes: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            name, kind = attribute.name, AttributeProto.AttributeType.Name(attribute.type)
+            if name in attributes:
+                raise ModelError(f"its attribute {name!r} is assigned twice")
+            if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                raise ModelError(f"{_UNSUPPORTED} (its attribute {name!r} is a graph of its own)")
+            accepted = specified[name].type.name if name in specified else kind
+            if kind != accepted or attribute.ref_attr_name:
+                given = f"a reference to {attribute.ref_attr_name!r}" if attribute.ref_attr_name else kind
+                raise ModelError(f"its attribute {name!r} is {given}, the operator's specification says {accepted}")
+            attributes[name] = self._attribute(attribute)
+        return attributes
+
+    def _attribute(self, attribute: onnx.AttributeProto) -> Any:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, TensorProto):
+            return self._tensors.read(value)
+        if isinstance(value, bytes):
+            return value.decode("utf-8", errors="replace")
+        if attribute.type == attribute.FLOATS:
+            return np.asarray(value, np.float32)
+        return np.asarray(value) if attribute.type == attribute.INTS else value
 
 
 def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
     sparse = [tensor.values.name for tensor in graph.sparse_initializer]
     if sparse:
         raise ModelError(f"sparse initializers are not supported: {reprlib.repr(sparse)}; write them as dense ones")
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for tensor in graph.initializer:
-        if not tensor.name or tensor.name in found:
+        if not tensor.name or tensor.name in values:
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
-        found[tensor.name] = tensors.read(tensor)
-    return found
-
-
-def _readers(graph: onnx.GraphProto) -> dict[str, set[str]]:
-    readers: dict[str, set[str]] = {value.name: {""} for value in graph.output}
-    for proto in graph.node:
-        for name in proto.input:
-            readers.setdefault(name, set()).add(proto.op_type)
-    return readers
+        values[tensor.name] = tensors.read(tensor)
+    return values
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -193,210 +307,22 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
     return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
 
 
-def _read_nodes(graph: onnx.GraphProto, reading: _Reading) -> list[Node]:
-    """Return the layers of all nodes, or name every node that is in the way."""
-    nodes: list[Node] = []
-    problems: list[str] = []
-    later = {name: index for index, proto in enumerate(graph.node) for name in proto.output}
-    failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
-    for index, proto in enumerate(graph.node):
-        place = f"{proto.op_type} {proto.name or f'#{index}'!r}"
-        # What nothing gives would be computed at run time too, for all that is known.
-        computed = any(failed.get(name, not reading.is_constant(name)) for name in proto.input)
-        outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
-        try:
-            missing = [name for name in proto.input if name not in reading.values and name not in failed]
-            if missing:
-                behind = [name for name in missing if later.get(name, -1) >= index]
-                hint = f"; {behind} come behind it: nodes must be in order, without a cycle" if behind else ""
-                raise ModelError(f"it reads {missing}, which nothing before it gives{hint}")
-            twice = [name for name in proto.output if name and (name in reading.values or name in failed)]
-            if twice:
-                raise ModelError(f"its outputs {twice} are assigned twice")
-            if not failed.keys().isdisjoint(proto.input):  # it reads a node that is in the list of problems already
-                _check_supported(proto, reading, computed)
-                if not computed:
-                    check_known(proto)
-                failed.update(outputs)
-                continue
-            nodes += _checked_node(proto, reading)
-        except ModelError as error:
-            problems.append(f"{place}: {error}")
-            failed.update(outputs)
-    if problems:
-        hint = f"supported: {', '.join(sorted(HANDLERS))}" if any(_UNSUPPORTED in one for one in problems) else ""
-        raise UnsupportedError(problems, hint)
-    return nodes
-
-
-def _checked_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
-    """Return a node's layers; whatever goes wrong in a handler is a ModelError."""
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            nodes = _read_node(proto, reading)
-        for node in nodes:
-            reading.layer_room -= _check_layer(node)
-        if reading.layer_room < 0:
-            raise ModelError("with it, the layers would have several times the numbers that the model holds")
-    except ModelError:
-        raise
-    except MemoryError as error:
-        raise ModelError(f"its result does not fit into memory ({one_line(error)})") from error
-    except Exception as error:  # a handler trusts its arguments; those of a hostile model are anything
-        raise ModelError(
-            f"its attributes or inputs are not what the operator's specification says ({one_line(error)})"
-        ) from error
-    return nodes
-
-
-def _check_layer(node: Node) -> int:
-    """Return how many numbers a layer keeps; no array may be empty, no number NaN or infinite."""
-    size = 0
-    for field in fields(node.layer):
-        value = getattr(node.layer, field.name)
-        if isinstance(value, np.ndarray):
-            size += value.size
-            if not value.size:
-                raise ModelError(f"its {field.name} of shape {value.shape} are empty")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ModelError(f"its {field.name} is {value}")
+def _size(node: Node) -> int:
+    """Return how many numbers a layer keeps."""
+    size = sum(value.size for value in vars(node.layer).values() if isinstance(value, np.ndarray))
     if isinstance(node.layer, Select):
-        size += _NUMBERS_AN_INDEX * sum(len(indices) for indices in node.layer.indices if indices is not None)
+        size += _NUMBERS_PER_INDEX * sum(len(indices) for indices in node.layer.indices if indices is not None)
     return size
 
 
-def _check_supported(proto: onnx.NodeProto, reading: _Reading, computed: bool) -> None:
-    if proto.domain not in ("", "ai.onnx") or (proto.domain, proto.op_type) in reading.functions:
-        raise ModelError(f"{_UNSUPPORTED} (it is of the domain {proto.domain!r} or a function of the model's own)")
-    if computed and proto.op_type not in HANDLERS:
-        raise ModelError(_UNSUPPORTED)
-
-
-def _read_node(proto: onnx.NodeProto, reading: _Reading) -> list[Node]:
-    inputs = [reading.values[name] for name in proto.input]
-    computed = not all(map(reading.is_constant, proto.input))
-    _check_supported(proto, reading, computed)
-    outputs = [name for name in proto.output if name]
-    if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
-        raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each differently")
-    attributes = _attributes(proto, reading)
-    if not computed:
-        arrays = [value for value in inputs if not isinstance(value, Variable)]
-        results = evaluate_constant(proto, arrays, attributes, reading.opset, reading.room)
-        reading.room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
-        reading.values.update(results)
-        return []
-    _check_rows(proto, inputs)
-    handler = HANDLERS[proto.op_type]
-    _check_signature(handler, len(inputs), attributes)
-    only_first = not any(name in reading.readers for name in outputs[1:])
-    read_by = frozenset(reading.readers.get(outputs[0], ()))
-    call = Call(outputs[0], reading.opset, reading.batch, len(outputs), only_first, read_by)
-    result = handler(call, *inputs, **attributes)
-    renamed: dict[str, str] = {}
-    for name, value in zip(outputs, result if isinstance(result, list) else [result]):
-        if isinstance(value, Variable) and any(node.name == value.name for node in call.nodes):
-            renamed[value.name] = name
-            value = replace(value, name=name)
-        reading.values[name] = value
-    return [
-        Node(renamed.get(node.name, node.name), tuple(renamed.get(name, name) for name in node.inputs), node.layer)
-        for node in call.nodes
-    ]
-
-
-def _check_rows(proto: onnx.NodeProto, inputs: list[Value]) -> None:
-    """Refuse an operator that does not compute every row by itself, where the batch axis holds rows."""
+def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
+    """Refuse an operator that does not compute every row by itself, where other axes are folded into the batch's."""
     variables = [value for value in inputs if isinstance(value, Variable)]
-    if any(value.rows for value in variables) and (proto.op_type not in ROW_WISE or len(variables) > 1):
+    if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or len(variables) > 1):
         raise ModelError(
             f"the batch axis must stay first: a Reshape has put other axes into it, and until one puts them back only "
             f"these can follow, with constants: {', '.join(sorted(ROW_WISE))}"
         )
-
-
-def _check_signature(handler: Any, n_inputs: int, attributes: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(handler).parameters.values()
-    keywords = {parameter.name: parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
-    unknown = sorted(set(attributes) - set(keywords))
-    missing = sorted(name for name, one in keywords.items() if one.default is one.empty and name not in attributes)
-    if unknown or missing:
-        raise ModelError(f"attributes not supported: {unknown}, missing: {missing}")
-    positional = [parameter for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
-    least = sum(parameter.default is parameter.empty for parameter in positional) - 1
-    many = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    if n_inputs < least or (n_inputs > len(positional) - 1 and not many):
-        raise ModelError(f"it has {n_inputs} inputs, from {least} to {len(positional) - 1} are accepted")
-
-
-def _attributes(proto: onnx.NodeProto, reading: _Reading) -> dict[str, Any]:
-    """Return a node's attributes by name; their types must be those of the operator's specification."""
-    if not proto.attribute:
-        return {}
-    try:
-        newest = min(reading.opset, onnx.defs.onnx_opset_version())
-        specified = onnx.defs.get_schema(proto.op_type, newest, "").attributes
-    except onnx.defs.SchemaError:  # newer than the installed onnx; what the handler knows is accepted
-        specified = {}
-    found: dict[str, Any] = {}
-    for attribute in proto.attribute:
-        name, kind = attribute.name, AttributeProto.AttributeType.Name(attribute.type)
-        if name in found:
-            raise ModelError(f"its attribute {name!r} is assigned twice")
-        if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-            raise ModelError(f"{_UNSUPPORTED} (its attribute {name!r} is a graph of its own)")
-        wanted = specified[name].type.name if name in specified else kind
-        if kind != wanted or attribute.ref_attr_name:
-            given = f"a reference to {attribute.ref_attr_name!r}" if attribute.ref_attr_name else kind
-            raise ModelError(f"its attribute {name!r} is {given}, the operator's specification says {wanted}")
-        found[name] = _attribute(attribute, reading.tensors)
-    return found
-
-
-def _attribute(attribute: onnx.AttributeProto, tensors: Tensors) -> Any:
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, TensorProto):
-        return tensors.read(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    return np.asarray(value) if attribute.type in (attribute.FLOATS, attribute.INTS) else value
-
-
-def _network(
-    source: Variable,
-    names: list[str],
-    values: dict[str, Value],
-    nodes: list[Node],
-    sources: dict[str, str],
-) -> Network:
-    output = values.get(names[0]) if len(names) == 1 else None
-    if not isinstance(output, Variable) or names[0] == source.name:
-        raise ModelError(
-            f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
-        )
-    if output.rows:
-        raise ModelError(f"output {names[0]!r}: the batch axis must stay first, a Reshape has put other axes into it")
-    values.clear()  # the layers have what they need of the constants
-    if output.name == source.name:  # nothing but Identity, Dropout and the like
-        kept = [Node(names[0], (source.name,), Reshape(source.shape))]
-    else:
-        kept = _leading_to(output.name, nodes)
-    del nodes[:]
-    shapes = dict(Network(source.name, source.shape, tuple(kept), {}).shapes)
-    return Network(source.name, source.shape, tuple(_folded(kept, shapes)), sources)
-
-
-def _folded(nodes: list[Node], shapes: dict[str, Shape]) -> list[Node]:
-    """Return the same network in fewer layers, none of whose numbers has become too large."""
-    before = {id(node.layer) for node in nodes}
-    with np.errstate(all="ignore"):
-        folded = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
-    for node in folded:
-        for field in fields(node.layer) if id(node.layer) not in before else ():
-            value = getattr(node.layer, field.name)
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise ModelError(f"node {node.name!r}: with its factors, its {field.name} exceed float32")
-    return folded
 
 
 def _leading_to(output: str, nodes: Iterable[Node]) -> list[Node]:

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from snnrepro.errors import ModelError, one_line
-from snnrepro.network.geometry import LARGEST
+from snnrepro.network.padding import LARGEST
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray

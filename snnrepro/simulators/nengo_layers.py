@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
-from snnrepro.network.geometry import same_pads
 from snnrepro.network.layers import (
     Add,
     Affine,
@@ -20,6 +19,7 @@ from snnrepro.network.layers import (
     Pad,
     Reduce,
 )
+from snnrepro.network.padding import same_pads
 from snnrepro.simulators.nengo_views import PADDING, View, matrix, whole
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from snnrepro.network.forward import compute
-from snnrepro.network.geometry import window
 from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool, Pad
+from snnrepro.network.padding import window
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -45,7 +44,7 @@ class View:
         if isinstance(layer, Pad):
             layer = Pad(layer.pads, float(PADDING))
         indices: Any = self.indices[np.newaxis]
-        return View(self.source, np.asarray(compute(layer, indices)[0], np.int64))
+        return View(self.source, np.asarray(layer(indices)[0], np.int64))
 
     def broadcast(self, shape: Sequence[int]) -> View:
         """Return the value broadcast to a shape."""
@@ -90,7 +89,7 @@ def windows(
 ) -> IntArray:
     """Return the indices of what each window of an image sees, ``(channels, n_windows, kernel)``, `PADDING` outside."""
     places: Any = np.arange(math.prod(shape)).reshape(1, *shape)
-    places = np.asarray(compute(Pad(((0, 0), *pads), float(PADDING)), places)[0], np.int64)
+    places = np.asarray(Pad(((0, 0), *pads), float(PADDING))(places)[0], np.int64)
     counts = [window(*axis) for axis in zip(shape[1:], kernel, strides, dilations, pads)]
     for axis, (count, k, stride, dilation) in enumerate(zip(counts, kernel, strides, dilations)):
         picked = np.arange(count)[:, np.newaxis] * stride + np.arange(k) * dilation
@@ -144,7 +143,7 @@ def _average(layer: AveragePool, shape: Sequence[int]) -> Matrix:
     seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
     inside = (seen != PADDING).sum(axis=-1, keepdims=True)
     # What the layer gives for ones is the share of a window that lies inside: it tells the denominator.
-    shares = compute(layer, np.ones((1, *shape), np.float32))[0].reshape(*seen.shape[:2], 1)
+    shares = layer(np.ones((1, *shape), np.float32))[0].reshape(*seen.shape[:2], 1)
     values: AnyArray = np.where(inside > 0, shares / np.maximum(inside, 1), 0).astype(np.float32)
     rows = np.arange(seen.shape[0] * seen.shape[1]).reshape(*seen.shape[:2], 1)
     rows, columns, values = np.broadcast_arrays(rows, seen, values)

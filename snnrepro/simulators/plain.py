@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.arrays import frozen
-from snnrepro.network.forward import compute
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, ReLU
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import is_maximum
@@ -104,7 +103,7 @@ class Stepper:
                 moving.add(node.name)
                 self._moving.append(node)
             else:  # the image is there in every step: what depends on it alone is computed once
-                self.values[node.name] = compute(node.layer, *(self.values[name] for name in node.inputs))
+                self.values[node.name] = node.layer(*(self.values[name] for name in node.inputs))
         self.moving = frozenset(moving)
         self._populations = {
             name: population_state(population, spiking.dt, (len(x), *network.shapes[name]))
@@ -122,7 +121,7 @@ class Stepper:
             elif is_maximum(node):
                 self.values[node.name] = self._gained(node, read[0])
             else:
-                self.values[node.name] = compute(node.layer, *read)
+                self.values[node.name] = node.layer(*read)
         return self.values[self.spiking.readout]
 
     def _fire(self, name: str, z: FloatArray) -> FloatArray:
@@ -140,7 +139,7 @@ class Stepper:
         growth = np.float32(self.spiking.growth)
         total, largest = self._maxima.get(node.name, (np.zeros_like(x), np.float32(0)))
         total = growth * total + x
-        now = compute(node.layer, total)
+        now = node.layer(total)
         self._maxima[node.name] = (total, now)
         gained: FloatArray = now - growth * largest
         return gained
@@ -242,7 +241,7 @@ def fan_out(node: Node, shape: tuple[int, ...], after: tuple[int, ...]) -> IntAr
         adjoint: Any = ConvTranspose(mask, np.zeros(shape[0], np.float32), strides, dilations, pads, groups)
     else:
         adjoint = Conv(mask, np.zeros(shape[0], np.float32), strides, dilations, layer.pads, groups)
-    met: IntArray = np.rint(compute(adjoint, ones)[0]).astype(np.int64)
+    met: IntArray = np.rint(adjoint(ones)[0]).astype(np.int64)
     return met
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from snnrepro.network.convolve import convolve
-from snnrepro.network.forward import activations
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.prepare import Prepared, is_maximum, tail_nodes
@@ -89,7 +88,7 @@ def calibrate(prepared: Prepared, neuron: IF, dt: float, x: FloatArray, n_steps:
     steps = Unrolled(network.input_name, x, n_steps, weights)
     populations: dict[str, Population] = {}
     last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
-    for index, (node, (_, wanted)) in enumerate(zip(network.nodes, activations(network, x))):
+    for index, (node, (_, wanted)) in enumerate(zip(network.nodes, network.activations(x))):
         if node.name == prepared.readout:
             answer = wanted
         if node.name in behind:

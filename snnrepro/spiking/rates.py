@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnrepro.network.forward import compute
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.prepare import Prepared, tail_nodes
 from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
@@ -32,5 +31,5 @@ def rate_values(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]
         if isinstance(node.layer, ReLU):
             values[node.name] = spiking.populations[node.name].mean_output(values[node.inputs[0]], spiking.dt)
         else:
-            values[node.name] = compute(node.layer, *(values[name] for name in node.inputs))
+            values[node.name] = node.layer(*(values[name] for name in node.inputs))
     return {**values, network.nodes[-1].name: scores_of(spiking, values[spiking.readout])}

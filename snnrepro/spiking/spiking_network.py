@@ -170,8 +170,6 @@ def _growth(population: Population) -> float:
 
 def scores_of(spiking: SpikingNetwork, readout: AnyArray) -> FloatArray:
     """Return the scores for what was read out, ``(n_images, *shape)``: the correction added, the tail computed."""
-    from snnrepro.network.forward import evaluate
-
     corrected = readout if spiking.correction is None else readout + spiking.correction
     behind = spiking.tail
-    return corrected if behind is None else evaluate(behind, corrected)
+    return corrected if behind is None else behind.forward(corrected)

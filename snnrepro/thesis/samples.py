@@ -8,7 +8,6 @@ import numpy as np
 
 from snnrepro.files import written_whole
 from snnrepro.metrics import ssim
-from snnrepro.network.forward import activations
 from snnrepro.simulators.plain import mean_outputs, spike_trains
 from snnrepro.thesis.cells import JUDGED_SYNAPSE, Cell
 
@@ -75,7 +74,7 @@ def _neurons(experiment: Experiment, model: str) -> dict[str, AnyArray]:
 
 
 def _scatter(model: str, cell: Cell, spiking: SpikingNetwork, x: AnyArray) -> dict[str, AnyArray]:
-    trained, mean = dict(activations(spiking.network, x)), mean_outputs(spiking, x)
+    trained, mean = dict(spiking.network.activations(x)), mean_outputs(spiking, x)
     arrays: dict[str, AnyArray] = {}
     for index, name in enumerate(spiking.populations, start=1):
         shown = _some(trained[name].size, N_POINTS)

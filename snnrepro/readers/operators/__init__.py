@@ -1,6 +1,17 @@
 """The ONNX operators that can be read, one family a file; importing this package registers them all."""
 
 from snnrepro.readers.operators import elementwise, linear, pooling, shapes
-from snnrepro.readers.operators.registry import HANDLERS, ROW_WISE, Call, Variable, handles
+from snnrepro.readers.operators.registry import HANDLERS, ROW_WISE, Call, Variable, handle, handles
 
-__all__ = ["HANDLERS", "ROW_WISE", "Call", "Variable", "elementwise", "handles", "linear", "pooling", "shapes"]
+__all__ = [
+    "HANDLERS",
+    "ROW_WISE",
+    "Call",
+    "Variable",
+    "elementwise",
+    "handle",
+    "handles",
+    "linear",
+    "pooling",
+    "shapes",
+]

@@ -8,14 +8,15 @@ from typing import Any, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import broadcast
 from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.network.padding import broadcast
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
     constant,
     handles,
     inner_axis,
+    number,
     per_image,
     variable,
     weights,
@@ -27,14 +28,13 @@ def _relu(call: Call, x: Any) -> Any:
     return call.add(ReLU(), variable(x))
 
 
-@handles("Clip", row_wise=True)
-def _clip(call: Call, x: Any, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Any:
+@handles("Clip", row_wise=True, either=["min", "max"])
+def _clip(call: Call, x: Any, min: Any = None, max: Any = None) -> Any:
     x = variable(x)
-    low = min if low is None else float(weights(low, "min"))
-    high = max if high is None else float(weights(high, "max"))
+    low, high = (None if bound is None else number(bound, name) for name, bound in (("min", min), ("max", max)))
     largest = np.finfo(np.float32).max  # before opset 11 the defaults, spelt out by some exporters
     low = None if low is None or low <= -largest else low
-    high = None if high is None or high >= largest else float(high)
+    high = None if high is None or high >= largest else high
     if low is None and high is None:
         return x
     low = 0.0 if low is None and x.rectified else low
@@ -83,7 +83,7 @@ def _leaky_relu(call: Call, x: Any, *, alpha: float = 0.01) -> Any:
 @handles("PRelu", row_wise=True)
 def _prelu(call: Call, x: Any, slope: Any) -> Any:
     x, slopes = variable(x), weights(slope, "the slope")
-    if call.opset < 7 and slopes.ndim == 1:  # one slope a channel; from opset 7 on it is broadcast as everywhere
+    if call.opset < 7 and slopes.ndim == 1:  # one slope per channel; from opset 7 on it is broadcast as everywhere
         slopes = slopes.reshape(-1, *[1] * (x.rank - 2))
     return call.add(LeakyReLU(per_image(slopes, x.rank, "the slope")), x)
 
@@ -95,8 +95,8 @@ def _sigmoid(call: Call, x: Any) -> Any:
 
 def _softmax_axes(call: Call, x: Variable, axis: Any) -> tuple[int, ...]:
     if call.opset >= 13:
-        return (inner_axis(-1 if axis is None else axis, x.rank) + x.rows,)
-    first = inner_axis(1 if axis is None else axis, x.rank) + x.rows  # before opset 13 all axes from this one are one
+        return (inner_axis(-1 if axis is None else axis, x.rank) + x.folded,)
+    first = inner_axis(1 if axis is None else axis, x.rank) + x.folded  # before opset 13 all axes from this one are one
     return tuple(range(first, len(x.shape)))
 
 
@@ -177,18 +177,11 @@ def _identity(call: Call, x: Any) -> Any:
     return x
 
 
-@handles("Dropout", row_wise=True)
+@handles("Dropout", row_wise=True, either=["ratio"])
 def _dropout(
-    call: Call,
-    x: Any,
-    ratio_input: Any = None,
-    training_mode: Any = None,
-    *,
-    ratio: float = 0.5,
-    seed: int = 0,
-    is_test: int = 1,
+    call: Call, x: Any, ratio: Any = None, training_mode: Any = None, *, seed: int = 0, is_test: int = 1
 ) -> Any:
-    drops = ratio if ratio_input is None else np.any(weights(ratio_input, "the ratio"))
+    drops = ratio is None or number(ratio, "the ratio")  # left out, it is a half
     if drops and training_mode is not None and np.any(constant(training_mode, "training_mode")):
         raise ModelError("only inference can be converted, training_mode is true")
     if not call.only_first:

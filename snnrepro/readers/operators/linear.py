@@ -8,8 +8,8 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import Shape, same_pads, spatial_pads
 from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, Pads, Reshape
+from snnrepro.network.padding import Shape, same_pads, spatial_pads
 from snnrepro.readers.operators.registry import Call, Variable, handles, integers, variable, weights
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _conv_transpose(
     if output_shape is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         output_shape = [size * stride for size, stride in zip(x.shape[1:], strides)]
     if output_shape is not None:
-        wanted = integers(output_shape, "output_shape")[-n:]
-        # ONNX: total = full + output_padding - wanted; the odd row goes first unless auto_pad is SAME_UPPER.
-        totals = [size + more - want for size, more, want in zip(full, extra, wanted)]
+        sizes = integers(output_shape, "output_shape")[-n:]
+        # ONNX: total = full + output_padding - size; the odd row goes first unless auto_pad is SAME_UPPER.
+        totals = [whole + more - size for whole, more, size in zip(full, extra, sizes)]
         halves = [(total // 2, total - total // 2) for total in totals]
         crops = halves if auto_pad == "SAME_UPPER" else [(after, before) for before, after in halves]
     elif auto_pad in ("NOTSET", "VALID"):
@@ -152,7 +152,7 @@ def _batch_normalization(
 
 
 def per_axis(values: Any, n_axes: int, default: int = 1) -> Shape:
-    """Return an attribute with one number a spatial axis, or the default for all."""
+    """Return an attribute with one number per spatial axis, or the default for all."""
     numbers = tuple(integers(values, "an attribute")) if values is not None else (default,) * n_axes
     if len(numbers) != n_axes or any(number < default for number in numbers):
         raise ModelError(f"{n_axes} numbers of at least {default} are needed, got {list(numbers)}")
@@ -160,7 +160,7 @@ def per_axis(values: Any, n_axes: int, default: int = 1) -> Shape:
 
 
 def resolve_pads(auto_pad: str, pads: Any, space: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Pads:
-    """Return ONNX's pads or auto_pad as pairs, one a spatial axis."""
+    """Return ONNX's pads or auto_pad as pairs, one per spatial axis."""
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         return same_pads(space, kernel, strides, dilations, upper=auto_pad == "SAME_UPPER")
     if auto_pad not in ("NOTSET", "VALID"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import Shape, window
 from snnrepro.network.layers import AveragePool, MaxPool, Pads, Reduce, Reshape
+from snnrepro.network.padding import Shape, window
 from snnrepro.readers.operators.linear import per_axis, resolve_pads
 from snnrepro.readers.operators.registry import Call, Variable, handles, inner_axis, integers, variable
 
@@ -91,28 +91,22 @@ def _over_space(call: Call, x: Variable, kind: str) -> Variable:
     return call.add(Reduce(kind, tuple(range(1, len(x.shape)))), x)
 
 
-@handles("ReduceMean")
-def _reduce_mean(
-    call: Call, x: Any, axes_input: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Any:
-    return _reduce(
-        call, variable(x), "mean", axes if axes_input is None else axes_input, keepdims, noop_with_empty_axes
-    )
+@handles("ReduceMean", either=["axes"])
+def _reduce_mean(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+    return _reduce(call, variable(x), "mean", axes, keepdims, noop_with_empty_axes)
 
 
-@handles("ReduceMax")
-def _reduce_max(
-    call: Call, x: Any, axes_input: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Any:
-    return _reduce(call, variable(x), "max", axes if axes_input is None else axes_input, keepdims, noop_with_empty_axes)
+@handles("ReduceMax", either=["axes"])
+def _reduce_max(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+    return _reduce(call, variable(x), "max", axes, keepdims, noop_with_empty_axes)
 
 
-def _reduce(call: Call, x: Variable, kind: str, given: Any, keepdims: int, noop_with_empty_axes: int) -> Any:
-    if given is None or len(integers(given, "axes")) == 0:
+def _reduce(call: Call, x: Variable, kind: str, axes: Any, keepdims: int, noop_with_empty_axes: int) -> Any:
+    if axes is None or len(integers(axes, "axes")) == 0:
         if noop_with_empty_axes:
             return x
         raise ModelError("without axes the result would run over the batch too")
-    over = tuple(sorted({inner_axis(axis, x.rank) for axis in integers(given, "axes")}))
+    over = tuple(sorted({inner_axis(axis, x.rank) for axis in integers(axes, "axes")}))
     reduced = call.add(Reduce(kind, over), x)
     if keepdims:
         return reduced

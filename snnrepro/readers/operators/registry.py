@@ -3,18 +3,19 @@
 A handler's keyword parameters *are* the operator's attributes with the specification's defaults
 (https://onnx.ai/onnx/operators/); an attribute it does not name is refused. It gets the `Call`, then the node's inputs
 in order, each an array (a constant), a `Variable` (computed at run time) or None (left out), and returns a constant, a
-variable, or a list of variables for a node with several outputs.
+variable, or a list of variables for a node with several outputs. What is an attribute in one operator set and an input
+in another comes as an input.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Callable
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import output_shape
 from snnrepro.network.graph import Node
 from snnrepro.network.layers import ReLU, Reshape, Select, Transpose
 
@@ -33,7 +34,7 @@ class Variable:
         Its name.
     shape : tuple of int
         Its shape without the batch axis.
-    rows : int
+    folded : int
         How many axes of `shape`, the first ones, the model holds in the batch axis: a Reshape to (batch * time,
         features) before the product of a matrix with every row, as Keras writes it.
     rectified : bool
@@ -44,14 +45,14 @@ class Variable:
 
     name: str
     shape: tuple[int, ...]
-    rows: int = 0
+    folded: int = 0
     rectified: bool = False
     bound: float | None = None
 
     @property
     def rank(self) -> int:
         """Number of axes in ONNX's count, with the batch axis."""
-        return len(self.shape) - self.rows + 1
+        return len(self.shape) - self.folded + 1
 
 
 @dataclass
@@ -86,17 +87,13 @@ class Call:
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, layer: Layer, *inputs: Variable) -> Variable:
-        """Add a layer that reads `inputs` and return what it gives; its arrays must be finite."""
-        for array_field in fields(layer):
-            value = getattr(layer, array_field.name)
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise ModelError(f"its {array_field.name} hold NaN or infinite numbers")
+        """Add a layer that reads `inputs` and return what it gives."""
         name = f"{self.output}#{len(self.nodes)}"
-        shape = output_shape(self.output, layer, [value.shape for value in inputs])
+        shape = layer.output_shape(*(value.shape for value in inputs), name=self.output)
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
         moves = isinstance(layer, (Reshape, Transpose, Select))  # it gives only numbers that it reads
         rectified = isinstance(layer, ReLU) or (moves and inputs[0].rectified)
-        return Variable(name, shape, inputs[0].rows, rectified)
+        return Variable(name, shape, inputs[0].folded, rectified)
 
 
 Handler = Callable[..., Any]
@@ -104,10 +101,13 @@ Handler = Callable[..., Any]
 HANDLERS: dict[str, Handler] = {}
 
 ROW_WISE: set[str] = set()
-"""The operators that compute every row by itself: their one variable may have axes in the batch axis (`rows`)."""
+"""The operators that compute every row by itself: their one variable may have axes folded into the batch axis."""
+
+EITHER: dict[str, Sequence[str]] = {}
+"""The inputs of an operator that are attributes in some operator sets."""
 
 
-def handles(op_type: str, row_wise: bool = False) -> Callable[[Handler], Handler]:
+def handles(op_type: str, row_wise: bool = False, either: Sequence[str] = ()) -> Callable[[Handler], Handler]:
     """Register a handler for an operator type; a second one for the same type is an error.
 
     Parameters
@@ -116,17 +116,42 @@ def handles(op_type: str, row_wise: bool = False) -> Callable[[Handler], Handler
         ONNX's name of the operator.
     row_wise : bool
         Whether its handler reads a variable whose batch axis holds other axes too.
+    either : sequence of str
+        The inputs that are attributes in some operator sets; the handler gets them as inputs all the same.
     """
 
     def register(handler: Handler) -> Handler:
         if op_type in HANDLERS:
             raise ValueError(f"ONNX operator {op_type}: a handler is registered already")
         HANDLERS[op_type] = handler
+        EITHER[op_type] = either
         if row_wise:
             ROW_WISE.add(op_type)
         return handler
 
     return register
+
+
+def handle(op_type: str, call: Call, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    """Return what the handler of an operator type makes of a node, or refuse what it does not know of it."""
+    handler, either = HANDLERS[op_type], EITHER[op_type]
+    parameters = list(inspect.signature(handler).parameters.values())[1:]  # the first is the call
+    keywords = {parameter.name: parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    unknown = sorted(set(attributes).difference(keywords, either))
+    missing = sorted(name for name, one in keywords.items() if one.default is one.empty and name not in attributes)
+    if unknown or missing:
+        raise ModelError(f"attributes not supported: {unknown}, missing: {missing}")
+    positional = [parameter for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    least = sum(parameter.default is parameter.empty for parameter in positional)
+    many = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    if len(inputs) < least or (len(inputs) > len(positional) and not many):
+        raise ModelError(f"it has {len(inputs)} inputs, from {least} to {len(positional)} are accepted")
+    given = {parameter.name: value for parameter, value in zip(positional, inputs)}
+    as_inputs = {name: attributes[name] for name in either if name in attributes and given.get(name) is None}
+    others = {name: value for name, value in attributes.items() if name in keywords}
+    if as_inputs:
+        return handler(call, **{**given, **as_inputs}, **others)
+    return handler(call, *inputs, **others)
 
 
 def variable(value: Any, what: str = "its input") -> Variable:
@@ -151,6 +176,11 @@ def weights(value: Any, what: str) -> AnyArray:
     if array.dtype not in (np.float32, np.float16):
         raise ModelError(f"{what} must be float32 (or float16, which it holds exactly), got {array.dtype}")
     return array.astype(np.float32, copy=False)
+
+
+def number(value: Any, what: str) -> float:
+    """Return a constant (or an attribute) of one floating-point number, or refuse it."""
+    return value if isinstance(value, float) else float(weights(value, what).reshape(()))
 
 
 def integers(value: Any, what: str) -> list[int]:

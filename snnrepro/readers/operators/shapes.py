@@ -10,8 +10,8 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.geometry import LARGEST, Shape, spatial_pads
 from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.network.padding import LARGEST, Shape, spatial_pads
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
@@ -19,6 +19,7 @@ from snnrepro.readers.operators.registry import (
     handles,
     inner_axis,
     integers,
+    number,
     variable,
     weights,
 )
@@ -42,53 +43,52 @@ def _flatten(call: Call, x: Any, *, axis: int = 1) -> Any:
     return call.add(Reshape((math.prod(x.shape),)), x)
 
 
-@handles("Reshape", row_wise=True)
-def _reshape(call: Call, x: Any, shape_input: Any = None, *, shape: Any = None, allowzero: int = 0) -> Any:
+@handles("Reshape", row_wise=True, either=["shape"])
+def _reshape(call: Call, x: Any, shape: Any = None, *, allowzero: int = 0) -> Any:
     x = variable(x)
-    sizes = integers(shape if shape_input is None else shape_input, "the shape")
-    full = (call.batch * math.prod(x.shape[: x.rows]), *x.shape[x.rows :])
+    sizes = integers(shape, "the shape")
+    full = (call.batch * math.prod(x.shape[: x.folded]), *x.shape[x.folded :])
     total = call.batch * math.prod(x.shape)
     if not allowzero:
         sizes = [full[axis] if size == 0 and axis < len(full) else size for axis, size in enumerate(sizes)]
     if sizes.count(-1) == 1:
-        known = math.prod(size for size in sizes if size != -1)
-        sizes = [total // known if size == -1 and known else size for size in sizes]
-    # The first axis is the batch, or holds it and `rows` of the value for every image.
-    rows, rest = (sizes[0] // call.batch, tuple(sizes[1:])) if sizes else (0, ())
+        others = math.prod(size for size in sizes if size != -1)
+        sizes = [total // others if size == -1 and others else size for size in sizes]
+    # The first axis is the batch, or holds it and `folded` rows of the value for every image.
+    folded, rest = (sizes[0] // call.batch, tuple(sizes[1:])) if sizes else (0, ())
     fits = min(sizes, default=0) >= 1 and math.prod(sizes) == total and sizes[0] % call.batch == 0
-    if not fits or (rows > 1 and not rest):
+    if not fits or (folded > 1 and not rest):
         raise ModelError(f"the batch axis must stay first: (batch, {', '.join(map(str, x.shape))}) to {sizes}")
-    if rows == 1:
-        return replace(_reshaped(call, x, rest), rows=0)
+    if folded == 1:
+        return replace(_reshaped(call, x, rest), folded=0)
     if x.shape[-len(rest) :] == rest:
-        return replace(x, rows=len(x.shape) - len(rest))
-    return replace(_reshaped(call, x, (rows, *rest)), rows=1)
+        return replace(x, folded=len(x.shape) - len(rest))
+    return replace(_reshaped(call, x, (folded, *rest)), folded=1)
 
 
 def _reshaped(call: Call, x: Variable, shape: Shape) -> Variable:
     return x if shape == x.shape else call.add(Reshape(shape), x)
 
 
-@handles("Squeeze")
-def _squeeze(call: Call, x: Any, axes_input: Any = None, *, axes: Any = None) -> Any:
+@handles("Squeeze", either=["axes"])
+def _squeeze(call: Call, x: Any, axes: Any = None) -> Any:
     x = variable(x)
-    given = axes if axes_input is None else axes_input
-    if given is None:
+    if axes is None:
         raise ModelError("without axes, a batch of one image would lose its batch axis too")
-    gone = {inner_axis(axis, x.rank) for axis in integers(given, "axes")}
+    gone = {inner_axis(axis, x.rank) for axis in integers(axes, "axes")}
     if any(x.shape[axis] != 1 for axis in gone):
         raise ModelError(f"only axes of size 1 can be removed, got {sorted(gone)} of {x.shape} (without the batch)")
     return call.add(Reshape(tuple(size for axis, size in enumerate(x.shape) if axis not in gone)), x)
 
 
-@handles("Unsqueeze")
-def _unsqueeze(call: Call, x: Any, axes_input: Any = None, *, axes: Any = None) -> Any:
+@handles("Unsqueeze", either=["axes"])
+def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
     x = variable(x)
-    given = integers(axes if axes_input is None else axes_input, "axes")
-    rank = x.rank + len(given)
-    new = {inner_axis(axis, rank) for axis in given}
-    if len(new) != len(given):
-        raise ModelError(f"axes {given} name one axis twice")
+    added = integers(axes, "axes")
+    rank = x.rank + len(added)
+    new = {inner_axis(axis, rank) for axis in added}
+    if len(new) != len(added):
+        raise ModelError(f"axes {added} name one axis twice")
     sizes = iter(x.shape)
     return call.add(Reshape(tuple(1 if axis in new else next(sizes) for axis in range(rank - 1))), x)
 
@@ -108,58 +108,34 @@ def _concat(call: Call, *values: Any, axis: int) -> Any:
     return call.add(Concat(inner), *(variable(value, "every part") for value in values))
 
 
-@handles("Pad")
-def _pad(
-    call: Call,
-    x: Any,
-    pads_input: Any = None,
-    constant_value: Any = None,
-    axes: Any = None,
-    *,
-    mode: str = "constant",
-    pads: Any = None,
-    value: float = 0.0,
-) -> Any:
+@handles("Pad", either=["pads", "value"])
+def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     x = variable(x)
     if mode != "constant":
         raise ModelError(f"only mode 'constant' can be converted, got {mode!r}")
-    given = integers(pads if pads_input is None else pads_input, "pads")
+    widths = integers(pads, "pads")
     if axes is not None:
-        places = [axis % x.rank for axis in integers(axes, "axes")]
+        padded = [axis % x.rank for axis in integers(axes, "axes")]
         flat = [0] * (2 * x.rank)
-        for index, axis in enumerate(places):
-            flat[axis], flat[axis + x.rank] = given[index], given[index + len(places)]
-        given = flat
-    pairs = spatial_pads(given, x.rank)
+        for index, axis in enumerate(padded):
+            flat[axis], flat[axis + x.rank] = widths[index], widths[index + len(padded)]
+        widths = flat
+    pairs = spatial_pads(widths, x.rank)
     if pairs[0] != (0, 0):
         raise ModelError(f"the batch axis must stay as it is, got pads {pairs[0]} for it")
-    filling = value if constant_value is None else float(weights(constant_value, "the value").reshape(()))
-    return call.add(Pad(pairs[1:], float(filling)), x)
+    return call.add(Pad(pairs[1:], 0.0 if value is None else number(value, "the value")), x)
 
 
-@handles("Slice")
-def _slice(
-    call: Call,
-    x: Any,
-    starts_input: Any = None,
-    ends_input: Any = None,
-    axes_input: Any = None,
-    steps: Any = None,
-    *,
-    starts: Any = None,
-    ends: Any = None,
-    axes: Any = None,
-) -> Any:
+@handles("Slice", either=["starts", "ends", "axes"])
+def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
     x = variable(x)
-    first = integers(starts if starts_input is None else starts_input, "starts")
-    last = integers(ends if ends_input is None else ends_input, "ends")
-    chosen = axes if axes_input is None else axes_input
-    places = list(range(len(first))) if chosen is None else integers(chosen, "axes")
+    first, last = integers(starts, "starts"), integers(ends, "ends")
+    cut = list(range(len(first))) if axes is None else integers(axes, "axes")
     strides = [1] * len(first) if steps is None else integers(steps, "steps")
-    if not len(first) == len(last) == len(places) == len(strides) == len({axis % x.rank for axis in places}):
-        raise ModelError(f"one start, end and step per axis are needed, got {first}, {last}, {strides} for {places}")
+    if not len(first) == len(last) == len(cut) == len(strides) == len({axis % x.rank for axis in cut}):
+        raise ModelError(f"one start, end and step per axis are needed, got {first}, {last}, {strides} for {cut}")
     taken: dict[int, Sequence[int]] = {}
-    for axis, begin, end, step in zip(places, first, last, strides):
+    for axis, begin, end, step in zip(cut, first, last, strides):
         if axis % x.rank == 0 and (begin, step) == (0, 1) and end >= call.batch:
             continue  # the whole batch
         inner = inner_axis(axis, x.rank)
@@ -167,19 +143,16 @@ def _slice(
     return _selected(call, x, taken)
 
 
-@handles("Split")
-def _split(
-    call: Call, x: Any, split_input: Any = None, *, axis: int = 0, split: Any = None, num_outputs: Any = None
-) -> Any:
+@handles("Split", either=["split"])
+def _split(call: Call, x: Any, split: Any = None, *, axis: int = 0, num_outputs: Any = None) -> Any:
     x = variable(x)
     inner = inner_axis(axis, x.rank)
-    given = split if split_input is None else split_input
     size = x.shape[inner]
-    if given is None:
+    if split is None:
         part = -(-size // call.n_outputs)
         sizes = [min(part, size - part * index) for index in range(call.n_outputs)]
     else:
-        sizes = integers(given, "split")
+        sizes = integers(split, "split")
     if sum(sizes) != size or len(sizes) != call.n_outputs or min(sizes) < 1:
         raise ModelError(f"{sizes} do not split an axis of {size} into {call.n_outputs} parts of at least 1")
     ends = itertools.accumulate(sizes)
@@ -217,11 +190,11 @@ def _selected(call: Call, x: Variable, taken: Mapping[int, Sequence[int]]) -> Va
     return x if indices == [None] * len(x.shape) else call.add(Select(tuple(indices)), x)
 
 
-@handles("Upsample")
-def _upsample(call: Call, x: Any, scales_input: Any = None, *, mode: str = "nearest", scales: Any = None) -> Any:
+@handles("Upsample", either=["scales"])
+def _upsample(call: Call, x: Any, scales: Any = None, *, mode: str = "nearest") -> Any:
     x = variable(x)
-    factors = scales if scales_input is None else weights(scales_input, "scales").reshape(-1)
-    return _nearest(call, x, mode, [float(factor) for factor in factors], None, "asymmetric", "floor")
+    factors = [float(factor) for factor in weights(scales, "scales").reshape(-1)]
+    return _nearest(call, x, mode, factors, None, "asymmetric", "floor")
 
 
 @handles("Resize")
@@ -248,18 +221,18 @@ def _resize(
     if keep_aspect_ratio_policy not in _ASPECT:
         raise ModelError(f"keep_aspect_ratio_policy {keep_aspect_ratio_policy!r} is none of {', '.join(_ASPECT)}")
     full = (call.batch, *x.shape)
-    places = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
+    resized = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
     if sizes is not None and constant(sizes, "sizes").size:
-        given = dict(zip(places, integers(sizes, "sizes")))
-        wanted = [given.get(axis, size) for axis, size in enumerate(full)]
-        factors = [want / size for want, size in zip(wanted, full)]
+        declared = dict(zip(resized, integers(sizes, "sizes")))
+        target = [declared.get(axis, size) for axis, size in enumerate(full)]
+        factors = [after / before for after, before in zip(target, full)]
         choose = _ASPECT[keep_aspect_ratio_policy]
         if choose is not None:  # one factor for all axes that are resized; the sizes are rounded, halves upwards
-            factor = choose(factors[axis] for axis in given)
-            factors = [factor if axis in given else 1.0 for axis in range(x.rank)]
-            wanted = [math.floor(factor * size + 0.5) if axis in given else size for axis, size in enumerate(full)]
-        return _nearest(call, x, mode, factors, wanted, coordinate_transformation_mode, nearest_mode)
-    scaled = dict(zip(places, weights(scales, "scales").reshape(-1)))
+            factor = choose(factors[axis] for axis in declared)
+            factors = [factor if axis in declared else 1.0 for axis in range(x.rank)]
+            target = [math.floor(factor * size + 0.5) if axis in declared else size for axis, size in enumerate(full)]
+        return _nearest(call, x, mode, factors, target, coordinate_transformation_mode, nearest_mode)
+    scaled = dict(zip(resized, weights(scales, "scales").reshape(-1)))
     factors = [float(scaled.get(axis, 1.0)) for axis in range(x.rank)]
     return _nearest(call, x, mode, factors, None, coordinate_transformation_mode, nearest_mode)
 
@@ -299,6 +272,6 @@ def _nearest(
             raise ModelError(f"an axis of {before} times {factor} leaves nothing")
         if after != before or factor != 1.0:
             _check_length(after)
-            places = _COORDINATES[coordinates](np.arange(after, dtype=np.float64), factor, before, after)
-            taken[axis] = np.clip(_ROUNDING[rounding](places), 0, before - 1).astype(int).tolist()
+            seen = _COORDINATES[coordinates](np.arange(after, dtype=np.float64), factor, before, after)
+            taken[axis] = np.clip(_ROUNDING[rounding](seen), 0, before - 1).astype(int).tolist()
     return _selected(call, x, taken)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from snnrepro.network.forward import compute
 from snnrepro.network.layers import Pad, Reshape, Select, Transpose
 
 if TYPE_CHECKING:
@@ -36,4 +35,4 @@ def view(name: str, nodes: Mapping[str, Node], populations: Any, shapes: Any) ->
         return None
     # Counted from 1, so that what a pad adds counts as no neuron.
     layer: Any = node.layer
-    return seen[0], compute(layer, (seen[1] + 1)[np.newaxis].astype(np.float64))[0].astype(np.int64) - 1
+    return seen[0], layer((seen[1] + 1)[np.newaxis].astype(np.float64))[0].astype(np.int64) - 1

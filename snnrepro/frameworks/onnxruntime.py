@@ -1,0 +1,51 @@
+"""onnxruntime: one node, or a model, made ready to compute; imported late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+    from snnrepro.arrays import AnyArray
+
+_IR_VERSION = 7  # what every onnxruntime of the matrix reads
+
+
+def model_of(
+    node: onnx.NodeProto, constants: Mapping[str, AnyArray], opset: int, inputs: Sequence[onnx.ValueInfoProto] = ()
+) -> onnx.ModelProto:
+    """Return one node as a model; its other inputs are constants, by name."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    weights = [numpy_helper.from_array(np.array(array, order="C"), name) for name, array in constants.items()]
+    graph = helper.make_graph([node], "node", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = min(model.ir_version, _IR_VERSION)
+    return model
+
+
+def session(model: onnx.ModelProto, as_written: bool = False, n_threads: int = 0) -> Any:
+    """Return an onnxruntime.InferenceSession that says nothing.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        The model.
+    as_written : bool
+        Whether every node is computed as it stands in the model, none merged with another.
+    n_threads : int
+        How many threads compute; 0 for one per core.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = n_threads
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,155 @@
+"""Number by number: scales, activations, sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnrepro.errors import ModelError
+from snnrepro.network.layers.base import Layer, OverAxes
+from snnrepro.network.padding import Shape, broadcast
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Layer):
+    """Scale and offset: ``y = x * scale + offset``: a constant added or multiplied, a batch normalisation.
+
+    Attributes
+    ----------
+    scale, offset : numpy.ndarray
+        float32, broadcast against the value without its batch axis.
+    """
+
+    scale: FloatArray
+    offset: FloatArray
+
+    def __post_init__(self) -> None:
+        self._check_array("scale", _CONSTANT)
+        self._check_array("offset", _CONSTANT)
+
+    def _shape(self, shape: Shape) -> Shape:
+        return _widened(shape, self.scale.shape, self.offset.shape)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return x * self.scale + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class ReLU(Layer):
+    """Rectifier: ``y = min(max(x, 0), maximum)``; in the spiking network, a layer of neurons.
+
+    Attributes
+    ----------
+    maximum : float or None
+        Upper bound, as in ReLU6; None for none.
+    """
+
+    maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.maximum is not None:
+            self._check_number("maximum", above=0)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        rectified = np.maximum(x, np.float32(0))
+        return rectified if self.maximum is None else np.minimum(rectified, np.float32(self.maximum))
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyReLU(Layer):
+    """``y = x`` above 0 and ``slope * x`` below.
+
+    Attributes
+    ----------
+    slope : numpy.ndarray
+        float32, broadcast against the value without its batch axis.
+    """
+
+    slope: FloatArray
+
+    def __post_init__(self) -> None:
+        self._check_array("slope", _CONSTANT)
+
+    def _shape(self, shape: Shape) -> Shape:
+        return _widened(shape, self.slope.shape)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return np.where(x < 0, x * self.slope, x)
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid(Layer):
+    """``y = 1 / (1 + exp(-x))``."""
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        power = np.exp(-np.abs(x))  # never overflows
+        sigmoid: FloatArray = np.where(x < 0, power, np.float32(1)) / (1 + power)
+        return sigmoid
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(OverAxes):
+    """``y = exp(x) / sum(exp(x))``; only at the output, after the spiking network's readout.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        Axes over which the scores sum to 1; several where ONNX before opset 13 flattens them.
+    log : bool
+        Whether the logarithm is given.
+    """
+
+    axes: tuple[int, ...]
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_axes()
+        if not isinstance(self.log, bool):
+            self._refuse("log", "True or False")
+
+    def _shape(self, shape: Shape) -> Shape:
+        self._check_within(shape)
+        return shape
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        axes = tuple(axis + 1 for axis in self.axes)
+        shifted = x - x.max(axis=axes, keepdims=True)
+        powers = np.exp(shifted)
+        total = powers.sum(axis=axes, keepdims=True)
+        scores: FloatArray = shifted - np.log(total) if self.log else powers / total
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Layer):
+    """Sum of two or more values, broadcast against each other: a residual connection."""
+
+    reads_several = True
+
+    def _shape(self, *shapes: Shape) -> Shape:
+        if len({len(shape) for shape in shapes}) > 1:
+            # With the batch axis in front, ONNX would align the shorter shape's batch with an inner axis.
+            raise ModelError(f"values with different numbers of axes cannot be added: {list(shapes)}")
+        return broadcast(*shapes)
+
+    def __call__(self, *x: FloatArray) -> FloatArray:
+        total = x[0]
+        for value in x[1:]:
+            total = total + value
+        return total
+
+
+_CONSTANT = "an array of numbers, not empty, that is broadcast against the value"
+
+
+def _widened(shape: Shape, *constants: Shape) -> Shape:
+    """Return the shape of a value that constants without more axes are broadcast against."""
+    result = broadcast(shape, *constants)
+    if len(result) > len(shape):
+        raise ModelError(f"a constant of shape {max(constants, key=len)} has more axes than the value {shape}")
+    return result
