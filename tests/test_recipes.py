@@ -296,3 +296,13 @@ def test_arguments_that_cannot_be_are_refused(arguments, error, message):
 def test_recipes_that_cannot_be_are_refused(constants, message):
     with pytest.raises(snnrepro.ModelError, match=message):
         Recipe("mine", **constants)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["percentile", "initial_potential", "outweigh", "synapse", "readout_synapse", "dt", "per_channel", "neuron"],
+)
+def test_what_is_no_number_of_a_recipe_is_refused(field):
+    for value in (np.nan, np.inf, "abc", 10**400, *([] if field == "per_channel" else [True])):
+        with pytest.raises(snnrepro.ModelError, match=f"Recipe: {field}.*, got "):
+            Recipe("mine", **{field: (value,) if field == "outweigh" else value})

@@ -11,6 +11,7 @@ from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.calibrate import Calibrated, calibrate
+from snnrepro.spiking.checks import is_count, is_number, require
 from snnrepro.spiking.neurons import IF, LIF, Neuron, Population
 from snnrepro.spiking.prepare import Prepared, prepare
 from snnrepro.spiking.spiking_network import SpikingNetwork
@@ -77,24 +78,30 @@ class Recipe:
     dt: float = 0.001
 
     def __post_init__(self) -> None:
-        if self.threshold not in ("fitted", "max", "percentile"):
-            raise ModelError(f"Recipe: threshold must be 'fitted', 'max' or 'percentile', got {self.threshold!r}")
-        if (
-            isinstance(self.neuron, IF)
-            and self.threshold == "fitted"
-            and self.neuron != replace(_FITTED, tau=self.neuron.tau)
-        ):
-            raise ModelError(
-                f"Recipe: only neurons with reset by subtraction, one spike a step and no growth of their own are "
-                f"fitted, got {self.neuron}; use threshold='percentile'"
-            )
-        if not 0 < self.percentile <= 100 or not self.outweigh or min(self.outweigh) < 1 or not self.dt > 0:
-            raise ModelError(
-                f"Recipe: percentile in (0, 100], outweigh of at least 1 and dt above 0 s are needed, got {self}"
-            )
+        neuron, synapses = self.neuron, (self.synapse, self.readout_synapse)
+        require(
+            self,
+            {
+                "neuron must be an IF or LIF": isinstance(neuron, (IF, LIF)),
+                "threshold must be 'fitted', 'max' or 'percentile'": self.threshold in ("fitted", "max", "percentile"),
+                "neuron: only neurons with reset by subtraction, one spike per step and no growth of their own are "
+                "fitted; use threshold='percentile'": not isinstance(neuron, IF)
+                or self.threshold != "fitted"
+                or neuron == IF(tau=neuron.tau),
+                "percentile in (0, 100] is needed": is_number(self.percentile, above=0, at_most=100),
+                "per_channel must be True or False": type(self.per_channel) is bool,
+                "initial_potential must be a finite number": is_number(self.initial_potential),
+                "outweigh must be numbers of at least 1": isinstance(self.outweigh, (tuple, list))
+                and len(self.outweigh) > 0
+                and all(is_number(ratio, at_least=1) for ratio in self.outweigh),
+                "corrects_readout must be True or False": type(self.corrects_readout) is bool,
+                "synapse must be above 0 s or None": synapses[0] is None or is_number(synapses[0], above=0),
+                "readout_synapse must be above 0 s or None": synapses[1] is None or is_number(synapses[1], above=0),
+                "dt above 0 s is needed": is_number(self.dt, above=0),
+            },
+        )
 
 
-_FITTED = IF()
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -209,8 +216,8 @@ def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArr
 
 
 def _convert(prepared: Prepared, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:
-    if n_steps < 1:
-        raise ModelError(f"n_steps must be at least 1, got {n_steps}")
+    if not is_count(n_steps):
+        raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
     correction = None
     if isinstance(recipe.neuron, LIF):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
-from snnrepro.network.layers import ArrayFields
+from snnrepro.spiking.checks import is_count, is_number, require
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -65,14 +67,16 @@ class IF:
     max_spikes: int = 1
 
     def __post_init__(self) -> None:
-        if self.tau is not None and not self.tau > 0:
-            raise ModelError(f"IF: tau must be above 0 s or None, got {self.tau}")
-        if not 1.0 <= self.growth <= 2.0:
-            raise ModelError(f"IF: growth must lie from 1 to 2, got {self.growth}")
-        if self.reset not in ("subtract", "zero"):
-            raise ModelError(f"IF: reset must be 'subtract' or 'zero', got {self.reset!r}")
-        if self.max_spikes < 1 or (self.max_spikes > 1 and self.reset == "zero"):
-            raise ModelError(f"IF: max_spikes must be at least 1, and 1 with reset to zero, got {self.max_spikes}")
+        few = self.max_spikes == 1 or self.reset != "zero"
+        require(
+            self,
+            {
+                "tau must be above 0 s or None": self.tau is None or is_number(self.tau, above=0),
+                "growth must lie from 1 to 2": is_number(self.growth, at_least=1, at_most=2),
+                "reset must be 'subtract' or 'zero'": self.reset in ("subtract", "zero"),
+                "max_spikes must be at least 1, and 1 with reset to zero": is_count(self.max_spikes) and few,
+            },
+        )
 
     def retention(self, dt: float) -> float:
         """Return the factor by which the membrane potential is multiplied in a step of `dt` s."""
@@ -162,6 +166,11 @@ class LIF:
     initial_voltage : tuple of float
         The membrane potential starts uniformly distributed between these two.
 
+    Raises
+    ------
+    ModelError
+        A constant is not in its range.
+
     Notes
     -----
     The defaults are those of NengoDL's MNIST example
@@ -180,6 +189,25 @@ class LIF:
     max_rate: float = 100.0
     intercept: float = 0.0
     initial_voltage: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            {
+                "tau_rc must be above 0 s": is_number(self.tau_rc, above=0),
+                "tau_ref must be at least 0 s": is_number(self.tau_ref, at_least=0),
+                "amplitude must be above 0": is_number(self.amplitude, above=0),
+                "min_voltage must be at most 0, the reset": is_number(self.min_voltage, at_most=0),
+                "max_rate must be above 0 Hz and under 1 / tau_ref": is_number(self.max_rate, above=0)
+                and is_number(self.tau_ref)
+                and self.max_rate * self.tau_ref < 1,
+                "intercept must be under 1, where the rate is max_rate": is_number(self.intercept, below=1),
+                "initial_voltage must be two numbers": isinstance(self.initial_voltage, (tuple, list))
+                and len(self.initial_voltage) == 2
+                and all(map(is_number, self.initial_voltage)),
+            },
+        )
+        object.__setattr__(self, "initial_voltage", tuple(self.initial_voltage))
 
     @property
     def gain(self) -> float:
@@ -222,8 +250,13 @@ class LIF:
 Neuron = Union[IF, LIF]
 
 
+CONSTANTS = ("threshold", "amplitude", "initial_potential", "bias", "subtracted")
+"""The arrays of a population; broadcast against the layer's shape."""
+_ABOVE_0 = ("threshold", "amplitude", "subtracted")
+
+
 @dataclass(frozen=True, eq=False)
-class Population(ArrayFields):
+class Population:
     """The neurons that stand for one rectifier.
 
     Attributes
@@ -242,6 +275,11 @@ class Population(ArrayFields):
     subtracted : numpy.ndarray
         What a spike takes from the membrane potential of an `IF` that is reset by subtraction, as `threshold`; the
         amplitude if left out.
+
+    Raises
+    ------
+    ModelError
+        A constant is no array of finite numbers, or not above 0 where it is a threshold, an amplitude or subtracted.
     """
 
     neuron: Neuron
@@ -254,7 +292,8 @@ class Population(ArrayFields):
     def __post_init__(self) -> None:
         if self.subtracted is None:
             object.__setattr__(self, "subtracted", self.amplitude)
-        super().__post_init__()
+        for name in CONSTANTS:
+            object.__setattr__(self, name, _constants(name, getattr(self, name)))
 
     def mean_output(self, z: Any, dt: float) -> FloatArray:
         """Return the output that the neurons average in endless time for a constant input `z`, of its shape.
@@ -269,3 +308,15 @@ class Population(ArrayFields):
             # What makes up for the leak is there to hold the membrane half way to the threshold, not to be fired out.
             rate = neuron.rate(z + self.bias, self.subtracted, dt, self.threshold)
         return np.asarray(self.amplitude * dt * rate, np.float32)
+
+
+def _constants(name: str, values: Any) -> FloatArray:
+    """Return a population's constants as a read-only array, or refuse them."""
+    given = np.asarray(values)
+    if given.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            constants = frozen(given)
+        if np.isfinite(constants).all() and (name not in _ABOVE_0 or (constants > 0).all()):
+            return constants
+    accepted = "finite numbers above 0" if name in _ABOVE_0 else "finite numbers"
+    raise ModelError(f"Population: {name} must be {accepted}, got {reprlib.repr(given.tolist())}")

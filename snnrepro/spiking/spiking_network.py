@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+import numpy as np
+
+from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
-from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.checks import is_count, is_number
+from snnrepro.spiking.neurons import CONSTANTS, IF
 from snnrepro.spiking.prepare import Prepared, prepare, tail
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class SpikingNetwork:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.correction is not None:
+            object.__setattr__(self, "correction", frozen(self.correction))
         problem = _problem(self)
         if problem:
             raise ModelError(f"SpikingNetwork: {problem}")
@@ -149,19 +154,29 @@ def _problem(spiking: SpikingNetwork) -> str:
         return f"the readout must be {readout!r}, got {spiking.readout!r}"
     for name, population in spiking.populations.items():
         shape = tuple(network.shapes[name])
-        for field_ in ("threshold", "amplitude", "initial_potential", "bias", "subtracted"):
-            given = getattr(population, field_).shape
-            if any(size not in (1, full) for size, full in zip(given[::-1], shape[::-1])) or len(given) > len(shape):
-                return f"population {name!r}: {field_} {given} does not fit a layer of {shape}"
+        for constant in CONSTANTS:
+            given = getattr(population, constant).shape
+            if not _broadcasts(given, shape):
+                return f"population {name!r}: {constant} {given} does not fit a layer of {shape}"
     if len({_growth(population) for population in spiking.populations.values()}) > 1:
         return "all populations need the same growth"
+    correction, shape = spiking.correction, tuple(network.shapes[readout])
+    if correction is not None and not (_broadcasts(correction.shape, shape) and np.isfinite(correction).all()):
+        return f"correction must be finite numbers that fit the readout's {shape}, got {correction.shape}"
     times = {name: getattr(spiking, name) for name in ("dt", "synapse", "readout_synapse")}
-    wrong = {name: value for name, value in times.items() if value is not None and not 0 < value < math.inf}
+    wrong = {
+        name: time
+        for name, time in times.items()
+        if not is_number(time, above=0) and (time is not None or name == "dt")
+    }
     if wrong:
         return f"times must be above 0 s, got {wrong}"
-    if type(spiking.n_steps) is not int or spiking.n_steps < 1:
-        return f"n_steps must be a whole number of at least 1, got {spiking.n_steps!r}"
-    return ""
+    return "" if is_count(spiking.n_steps) else f"n_steps must be a whole number of at least 1, got {spiking.n_steps!r}"
+
+
+def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array can stand for one of `shape`, each of its axes one of size 1 or whole."""
+    return len(given) <= len(shape) and all(size in (1, full) for size, full in zip(given[::-1], shape[::-1]))
 
 
 def _growth(population: Population) -> float:
