@@ -21,8 +21,8 @@ Progress = Callable[[float], None]
 SIMULATORS = {
     "event": "snnrepro.simulators.event",
     "plain": "snnrepro.simulators.plain",
-    "nengo": "snnrepro.simulators.nengo_core",
-    "nengo-dl": "snnrepro.simulators.nengo_dl",
+    "nengo": "snnrepro.simulators.nengo.core",
+    "nengo-dl": "snnrepro.simulators.nengo.dl",
 }
 """Name -> module with a function ``run(spiking, x, steps, progress) -> Run``, `steps` those kept, the last one last."""
 

@@ -15,7 +15,7 @@ from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.metrics import macs, ssim
 from snnrepro.readers.keras import to_onnx
 from snnrepro.readers.load import load
-from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
+from snnrepro.simulators.nengo.dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
 from snnrepro.spiking.archive import load_spiking
 from snnrepro.spiking.convert import RECIPES, convert
 from snnrepro.thesis import models

@@ -20,7 +20,7 @@ from snnrepro.network.layers import (
     Pad,
     Reduce,
 )
-from snnrepro.simulators.nengo_views import PADDING, View, matrix, whole
+from snnrepro.simulators.nengo.views import PADDING, View, matrix, whole
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.network.layers import Pad, ReLU, Reshape, Select, Transpose
-from snnrepro.simulators.nengo_counts import Counters
-from snnrepro.simulators.nengo_layers import LayerWriter, connect_entries
-from snnrepro.simulators.nengo_views import PADDING, View, maximum_windows, whole
+from snnrepro.simulators.nengo.counts import Counters
+from snnrepro.simulators.nengo.layers import LayerWriter, connect_entries
+from snnrepro.simulators.nengo.views import PADDING, View, maximum_windows, whole
 from snnrepro.spiking.neurons import LIF
 from snnrepro.spiking.prepare import is_maximum
 
@@ -137,7 +137,7 @@ class _Builder(LayerWriter):
         return nengo.Node(size_in=math.prod(self.shapes[node.name]), label=node.name)
 
     def _neurons(self, name: str) -> Any:
-        from snnrepro.simulators.nengo_neurons import ensemble
+        from snnrepro.simulators.nengo.neurons import ensemble
 
         population, shape = self.spiking.populations[name], self.shapes[name]
         gain = population.neuron.gain if isinstance(population.neuron, LIF) else 1.0
@@ -165,7 +165,7 @@ class _Builder(LayerWriter):
         self.values[node.name] = whole(output, self.shapes[node.name])
 
     def _maximum(self, node: Node) -> None:
-        from snnrepro.simulators.nengo_neurons import OUTSIDE, Maximum, ensemble
+        from snnrepro.simulators.nengo.neurons import OUTSIDE, Maximum, ensemble
 
         layer: Any = node.layer
         view = self.values[node.inputs[0]]
@@ -193,7 +193,7 @@ def moving(spiking: SpikingNetwork) -> frozenset[str]:
 def _neuron_type(name: str, population: Population, shape: tuple[int, ...], dt: float) -> Any:
     import nengo
 
-    from snnrepro.simulators.nengo_neurons import SignedIF
+    from snnrepro.simulators.nengo.neurons import SignedIF
 
     neuron = population.neuron
     threshold, amplitude, subtracted, initial = (

@@ -1,4 +1,4 @@
-"""The neuron types of `nengo_neurons` in TensorFlow, for NengoDL; imported only after NengoDL was."""
+"""The neuron types of `neurons` in TensorFlow, for NengoDL; imported only after NengoDL was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from nengo_dl.neuron_builders import SimNeuronsBuilder, TFNeuronBuilder
 
-from snnrepro.simulators.nengo_neurons import Counter, Maximum, SignedIF
+from snnrepro.simulators.nengo.neurons import Counter, Maximum, SignedIF
 
 
 def register() -> None:

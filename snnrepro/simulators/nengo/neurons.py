@@ -1,6 +1,6 @@
 """Neuron types that Nengo does not have: signed integrate-and-fire, running maxima, and counters.
 
-Imported only where a Nengo network is built. NengoDL's versions of them stand in `nengo_dl_neurons`.
+Imported only where a Nengo network is built. NengoDL's versions of them stand in `dl_neurons`.
 """
 
 from __future__ import annotations

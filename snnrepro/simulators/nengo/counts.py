@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from snnrepro.simulators.nengo_views import PADDING, View
+from snnrepro.simulators.nengo.views import PADDING, View
 from snnrepro.simulators.plain import Readout, fan_outs
 from snnrepro.spiking.neurons import IF
 from snnrepro.spiking.run import Run
@@ -15,7 +15,7 @@ from snnrepro.spiking.spiking_network import scores_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
-    from snnrepro.simulators.nengo_network import NengoNetwork
+    from snnrepro.simulators.nengo.network import NengoNetwork
     from snnrepro.spiking.spiking_network import SpikingNetwork
 
 _LARGEST_SUM = 2**24
@@ -84,7 +84,7 @@ class Counters:
 def _counter(source: Any, rounded: bool = False, scale: AnyArray | None = None) -> Any:
     import nengo
 
-    from snnrepro.simulators.nengo_neurons import Counter, ensemble
+    from snnrepro.simulators.nengo.neurons import Counter, ensemble
 
     counter = ensemble(Counter(rounded), source.size_out).neurons
     scaled = {} if scale is None else {"transform": scale}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.errors import DependencyError
-from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
-from snnrepro.simulators.nengo_network import build
+from snnrepro.simulators.nengo.counts import joined, run_of, run_of_none
+from snnrepro.simulators.nengo.network import build
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray

@@ -13,9 +13,9 @@ import numpy as np
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.network.graph import Network, Node
-from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
-from snnrepro.simulators.nengo_layers import read_back
-from snnrepro.simulators.nengo_network import NengoNetwork, build
+from snnrepro.simulators.nengo.counts import joined, run_of, run_of_none
+from snnrepro.simulators.nengo.layers import read_back
+from snnrepro.simulators.nengo.network import NengoNetwork, build
 from snnrepro.spiking.run import Progress, Run, checked_images, checked_steps
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def open_simulator(
     nengo_dl = import_nengo_dl()
     from nengo_dl.graph_optimizer import noop_planner, tree_planner
 
-    from snnrepro.simulators.nengo_dl_neurons import register
+    from snnrepro.simulators.nengo.dl_neurons import register
 
     register()
     with nengo.network:
