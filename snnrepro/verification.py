@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.forward import activations
+from snnrepro.network.forward import activations, compute
 from snnrepro.network.graph import Network
+from snnrepro.network.layers import ReLU
 from snnrepro.readers.load import is_keras, load
 from snnrepro.simulators.plain import mean_outputs
-from snnrepro.spiking.rates import rate_values
+from snnrepro.spiking.network import SpikingNetwork, scores_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
-    from snnrepro.spiking.spiking_network import SpikingNetwork
 
 TOLERANCE = 1e-5
 """Largest error relative to the layer's largest number: float32 sums in another order (measured: up to 2e-6)."""
@@ -147,6 +147,22 @@ def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float) ->
     for hop, before, after in (("forward ~ rates", trained, rates), ("rates ~ spikes", rates, spikes)):
         for name in spikes:
             yield _correlated(compare(hop, name, before[name], after[name], 0.0), correlation)
+
+
+def rate_values(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
+    """Return every value before the readout, and the scores, in endless time: neurons give their mean output.
+
+    ``(n_images, *shape)`` by name.
+    """
+    network = spiking.network
+    values: dict[str, FloatArray] = {network.input_name: x}
+    for node in spiking.schedule.nodes:
+        read = [values[name] for name in node.inputs]
+        if isinstance(node.layer, ReLU):
+            values[node.name] = spiking.populations[node.name].mean_output(read[0], spiking.dt)
+        else:
+            values[node.name] = compute(node.layer, *read)
+    return {**values, network.nodes[-1].name: scores_of(spiking, values[spiking.readout])}
 
 
 def _correlated(found: Comparison, correlation: float) -> Comparison:

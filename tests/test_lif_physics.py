@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnrepro.errors import ModelError
-from snnrepro.simulators.plain import population_state
 from snnrepro.spiking.neurons import IF, LIF, Population
+from snnrepro.spiking.step import population_state
 
 DT = 0.001
 N_STEPS = 300

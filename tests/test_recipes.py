@@ -12,8 +12,9 @@ from snnrepro.datasets import pixels
 from snnrepro.network.forward import activations
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid
-from snnrepro.spiking.convert import MOST_IMAGES, RECIPES, STEPS_TRIED, Recipe, convert
+from snnrepro.spiking.convert import MOST_IMAGES, STEPS_TRIED, convert
 from snnrepro.spiking.neurons import IF, LIF
+from snnrepro.spiking.recipes import RECIPES, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,16 @@ def test_thresholds_by_rule_are_those_of_the_activations(threshold, percentile, 
     assert (len(np.unique(population.threshold)) == 3) == per_channel
     np.testing.assert_array_equal(population.amplitude, population.threshold)
     np.testing.assert_allclose(population.initial_potential, 0.25 * population.threshold)
+
+
+@pytest.mark.parametrize("neuron", [IF(), IF(tau=0.02), IF(reset="zero"), IF(max_spikes=3)])
+def test_the_readout_is_corrected_by_the_mean_error_of_the_neurons_that_are_run(neuron):
+    network = _small()
+    spiking = convert(network, Recipe("rule", neuron, threshold="percentile", percentile=60.0), X, 7)
+    assert spiking.provenance["calibration_images"] == len(X)
+    missing = network.forward(X) - spiking.run(X, simulator="plain").scores
+    assert np.abs(missing).max() > 0.01
+    np.testing.assert_allclose(missing.mean(axis=0), 0, atol=1e-5)
 
 
 def _squared_errors(network, population, n_steps):

@@ -30,10 +30,11 @@ from snnrepro.simulators.nengo import layers as nengo_layers
 from snnrepro.simulators.nengo import network as nengo_network
 from snnrepro.simulators.nengo import views as nengo_views
 from snnrepro.simulators.nengo.dl import NengoDLSimulator
-from snnrepro.simulators.plain import Stepper, population_state, spike_trains
+from snnrepro.simulators.plain import Stepper, spike_trains
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.spiking.step import population_state
 from tests.spiking_strategies import Case, drawn_cases
 
 SIMULATORS = ("nengo", "nengo-dl")

@@ -15,12 +15,15 @@ from snnrepro.network.forward import compute
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Conv, Dense, MaxPool, Reduce, ReLU, Reshape, Sigmoid
 from snnrepro.simulators import plain
-from snnrepro.simulators.plain import Readout, Stepper, fan_out, spike_trains
+from snnrepro.simulators.plain import spike_trains
 from snnrepro.spiking.archive import load_spiking
+from snnrepro.spiking.network import SpikingNetwork, scores_of
 from snnrepro.spiking.neurons import IF, LIF, Population
-from snnrepro.spiking.prepare import is_maximum, prepare
+from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.run import step_weights
-from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
+from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.step import Readout, RunningMaximum
+from snnrepro.spiking.synops import fan_out
 from tests.spiking_strategies import drawn_cases
 
 
@@ -69,7 +72,7 @@ def test_a_maximum_taken_anew_in_every_step_is_noticed(monkeypatch):
     spiking = SpikingNetwork(network, "out", {"relu": population})
     x = np.float32([[0.5, 0.5]])
     assert spiking.run(x, 4, simulator="plain").scores == 0.5
-    monkeypatch.setattr(Stepper, "_gained", lambda self, node, value: compute(node.layer, value))
+    monkeypatch.setattr(RunningMaximum, "step", lambda self, value: compute(self.layer, value))
     assert spiking.run(x, 4, simulator="plain").scores == 1.0
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 from snnrepro.errors import ArchiveError
 from snnrepro.network import archive
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import CONSTANTS, IF, LIF, Population
-from snnrepro.spiking.spiking_network import SpikingNetwork
 
 if TYPE_CHECKING:
     import zipfile
@@ -35,7 +35,8 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
     arrays: dict[str, AnyArray] = {}
     network = archive.describe(spiking.network, arrays)
     populations = {}
-    for index, name in enumerate(_in_order(spiking)):
+    in_order = (node.name for node in spiking.network.nodes if node.name in spiking.populations)
+    for index, name in enumerate(in_order):
         population = spiking.populations[name]
         populations[name] = {
             "neuron": {"model": type(population.neuron).__name__, **asdict(population.neuron)},
@@ -102,8 +103,3 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         provenance=header["provenance"],
         **{name: header[name] for name in _SCALARS},
     )
-
-
-def _in_order(spiking: SpikingNetwork) -> list[str]:
-    """Return the names of the populations in the order of the network's nodes."""
-    return [node.name for node in spiking.network.nodes if node.name in spiking.populations]

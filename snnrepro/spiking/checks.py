@@ -26,6 +26,11 @@ def is_count(value: Any) -> bool:
     return type(value) is int and is_number(value, at_least=1)
 
 
+def is_time_or_none(value: Any) -> bool:
+    """Whether a value is a time constant above 0 s, or None."""
+    return value is None or is_number(value, above=0)
+
+
 def require(owner: Any, rules: Mapping[str, bool]) -> None:
     """Raise a ModelError with the first rule that is broken; its first word is the field of `owner` it is about."""
     for rule, holds in rules.items():

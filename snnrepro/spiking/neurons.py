@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
-from snnrepro.spiking.checks import is_count, is_number, require
+from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -35,7 +35,7 @@ class IF:
     tau : float or None
         Membrane time constant, s: :math:`\gamma = growth \cdot e^{-dt / \tau}`; None for no leak.
     growth : float
-        Factor a step by which the membrane grows. Above 1 an early spike weighs more than a late one: those at step t
+        Factor per step by which the membrane grows. Above 1 an early spike weighs more than a late one: those at step t
         count ``growth ** -t``, and n steps tell up to 2^n values apart instead of n + 1.
     reset : str
         "subtract" or "zero".
@@ -71,7 +71,7 @@ class IF:
         require(
             self,
             {
-                "tau must be above 0 s or None": self.tau is None or is_number(self.tau, above=0),
+                "tau must be above 0 s or None": is_time_or_none(self.tau),
                 "growth must lie from 1 to 2": is_number(self.growth, at_least=1, at_most=2),
                 "reset must be 'subtract' or 'zero'": self.reset in ("subtract", "zero"),
                 "max_spikes must be at least 1, and 1 with reset to zero": is_count(self.max_spikes) and few,
@@ -80,7 +80,10 @@ class IF:
 
     def retention(self, dt: float) -> float:
         """Return the factor by which the membrane potential is multiplied in a step of `dt` s."""
-        return self.growth * (1.0 if self.tau is None else math.exp(-dt / self.tau))
+        return self.growth * self._leak(dt)
+
+    def _leak(self, dt: float) -> float:
+        return 1.0 if self.tau is None else math.exp(-dt / self.tau)
 
     def rate(self, current: Any, subtracted: Any, dt: float, threshold: Any = None) -> AnyArray:
         r"""Return the firing rate, Hz, for a constant input of every step.
@@ -105,7 +108,7 @@ class IF:
         current, subtracted = np.asarray(current, np.float64), np.asarray(subtracted, np.float64)
         threshold = subtracted if threshold is None else np.asarray(threshold, np.float64)
         start = threshold - subtracted if self.reset == "subtract" else 0.0 * threshold
-        leak = 1.0 if self.tau is None else math.exp(-dt / self.tau)
+        leak = self._leak(dt)
         with np.errstate(divide="ignore", invalid="ignore"):
             if leak == 1.0:
                 steps = (threshold - start) / current
@@ -130,11 +133,8 @@ class IF:
         rate, subtracted = np.asarray(rate, np.float64), np.asarray(subtracted, np.float64)
         if not (np.all(rate > 0) and np.all(rate <= self.max_spikes / dt)):
             raise ModelError(f"IF: rates lie above 0 and up to {self.max_spikes / dt:g} Hz, got {rate}")
-        steps = 1.0 / (rate * dt)
-        if self.tau is None:
-            return np.asarray(subtracted / steps)
-        leak = math.exp(-dt / self.tau)
-        return np.asarray(subtracted * (1.0 - leak) / (1.0 - leak**steps))
+        steps, leak = 1.0 / (rate * dt), self._leak(dt)
+        return np.asarray(subtracted / steps if leak == 1.0 else subtracted * (1.0 - leak) / (1.0 - leak**steps))
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ class LIF:
     max_rate: float = 100.0
     intercept: float = 0.0
     initial_voltage: tuple[float, float] = (0.0, 1.0)
+    growth: ClassVar[float] = 1.0
+    max_spikes: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         require(
@@ -264,7 +266,7 @@ class Population:
     neuron : IF or LIF
         The model of all of them.
     threshold : numpy.ndarray
-        Firing threshold, float32, broadcast against the layer's shape without the batch: one a channel where it is
+        Firing threshold, float32, broadcast against the layer's shape without the batch: one per channel where it is
         ``(channels, 1, 1)``. In the units of the activations (IF); 1 (LIF).
     amplitude : numpy.ndarray
         Output of a spike in its step, in the units of the activations, as `threshold`.

@@ -27,7 +27,7 @@ class _Builder(TFNeuronBuilder):  # type: ignore[misc]  # NengoDL has no type hi
         self.dtype = signals.dtype
 
     def constant(self, values: list[Any]) -> Any:
-        """Return one number a neuron from one number or one array a population."""
+        """Return one number per neuron from one number or one array per population."""
         wide = [np.broadcast_to(value, (size,)) for value, size in zip(values, self.sizes)]
         return tf.constant(np.concatenate(wide), dtype=self.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -9,16 +10,20 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
+from snnrepro.network.forward import evaluate
 from snnrepro.network.layers import ReLU
-from snnrepro.spiking.checks import is_count, is_number
-from snnrepro.spiking.neurons import CONSTANTS, IF
-from snnrepro.spiking.prepare import Prepared, prepare, tail
+from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
+from snnrepro.spiking.neurons import CONSTANTS
+from snnrepro.spiking.schedule import Schedule, schedule_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
     from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.run import Progress, Run
+
+DEFAULT_N_STEPS = 15
+"""Time steps of a network for which no other number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,8 @@ class SpikingNetwork:
         Constant that is added to the readout, of its shape.
     provenance : mapping of str to str or float
         How it was made: recipe, calibration images, what was chosen.
+    schedule : Schedule
+        When each value is computed; follows from `network`.
 
     Raises
     ------
@@ -63,13 +70,24 @@ class SpikingNetwork:
     synapse: float | None = None
     readout_synapse: float | None = None
     dt: float = 0.001
-    n_steps: int = 15
+    n_steps: int = DEFAULT_N_STEPS
     correction: FloatArray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", schedule_of(self.network))
         if self.correction is not None:
             object.__setattr__(self, "correction", frozen(self.correction))
+        require(
+            self,
+            {
+                "dt: times must be above 0 s": is_number(self.dt, above=0),
+                "synapse: times must be above 0 s or None": is_time_or_none(self.synapse),
+                "readout_synapse: times must be above 0 s or None": is_time_or_none(self.readout_synapse),
+                "n_steps must be a whole number of at least 1": is_count(self.n_steps),
+            },
+        )
         problem = _problem(self)
         if problem:
             raise ModelError(f"SpikingNetwork: {problem}")
@@ -77,12 +95,17 @@ class SpikingNetwork:
     @property
     def growth(self) -> float:
         """By how much a spike of one step outweighs one of the next; 1 in a rate code."""
-        return max((_growth(population) for population in self.populations.values()), default=1.0)
+        return max((population.neuron.growth for population in self.populations.values()), default=1.0)
 
     @property
     def tail(self) -> Network | None:
         """What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it."""
-        return tail(Prepared(self.network, self.readout))
+        return self.schedule.tail
+
+    @property
+    def n_neurons(self) -> dict[str, int]:
+        """How many neurons each population has."""
+        return {name: math.prod(self.network.shapes[name]) for name in self.populations}
 
     def run(
         self,
@@ -149,7 +172,7 @@ def _problem(spiking: SpikingNetwork) -> str:
     missing, unknown = sorted(rectifiers - set(spiking.populations)), sorted(set(spiking.populations) - rectifiers)
     if missing or unknown:
         return f"rectifiers without neurons: {missing}; neurons without a rectifier: {unknown}"
-    readout = prepare(network).readout
+    readout = spiking.schedule.readout
     if spiking.readout != readout:
         return f"the readout must be {readout!r}, got {spiking.readout!r}"
     for name, population in spiking.populations.items():
@@ -158,20 +181,12 @@ def _problem(spiking: SpikingNetwork) -> str:
             given = getattr(population, constant).shape
             if not _broadcasts(given, shape):
                 return f"population {name!r}: {constant} {given} does not fit a layer of {shape}"
-    if len({_growth(population) for population in spiking.populations.values()}) > 1:
+    if len({population.neuron.growth for population in spiking.populations.values()}) > 1:
         return "all populations need the same growth"
     correction, shape = spiking.correction, tuple(network.shapes[readout])
     if correction is not None and not (_broadcasts(correction.shape, shape) and np.isfinite(correction).all()):
         return f"correction must be finite numbers that fit the readout's {shape}, got {correction.shape}"
-    times = {name: getattr(spiking, name) for name in ("dt", "synapse", "readout_synapse")}
-    wrong = {
-        name: time
-        for name, time in times.items()
-        if not is_number(time, above=0) and (time is not None or name == "dt")
-    }
-    if wrong:
-        return f"times must be above 0 s, got {wrong}"
-    return "" if is_count(spiking.n_steps) else f"n_steps must be a whole number of at least 1, got {spiking.n_steps!r}"
+    return ""
 
 
 def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -179,14 +194,7 @@ def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(given) <= len(shape) and all(size in (1, full) for size, full in zip(given[::-1], shape[::-1]))
 
 
-def _growth(population: Population) -> float:
-    return population.neuron.growth if isinstance(population.neuron, IF) else 1.0
-
-
 def scores_of(spiking: SpikingNetwork, readout: AnyArray) -> FloatArray:
     """Return the scores for what was read out, ``(n_images, *shape)``: the correction added, the tail computed."""
-    from snnrepro.network.forward import evaluate
-
     corrected = readout if spiking.correction is None else readout + spiking.correction
-    behind = spiking.tail
-    return corrected if behind is None else evaluate(behind, corrected)
+    return corrected if spiking.tail is None else evaluate(spiking.tail, corrected)
