@@ -178,9 +178,9 @@ def _problem(spiking: SpikingNetwork) -> str:
     for name, population in spiking.populations.items():
         shape = tuple(network.shapes[name])
         for constant in CONSTANTS:
-            given = getattr(population, constant).shape
-            if not _broadcasts(given, shape):
-                return f"population {name!r}: {constant} {given} does not fit a layer of {shape}"
+            own = getattr(population, constant).shape
+            if not _broadcasts(own, shape):
+                return f"population {name!r}: {constant} {own} does not fit a layer of {shape}"
     if len({population.neuron.growth for population in spiking.populations.values()}) > 1:
         return "all populations need the same growth"
     correction, shape = spiking.correction, tuple(network.shapes[readout])
@@ -189,9 +189,9 @@ def _problem(spiking: SpikingNetwork) -> str:
     return ""
 
 
-def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether an array can stand for one of `shape`, each of its axes one of size 1 or whole."""
-    return len(given) <= len(shape) and all(size in (1, full) for size, full in zip(given[::-1], shape[::-1]))
+def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array can stand for one of `shape`, each of its axes of size 1 or whole."""
+    return len(own) <= len(shape) and all(size in (1, full) for size, full in zip(own[::-1], shape[::-1]))
 
 
 def scores_of(spiking: SpikingNetwork, readout: AnyArray) -> FloatArray:

@@ -314,11 +314,11 @@ class Population:
 
 def _constants(name: str, values: Any) -> FloatArray:
     """Return a population's constants as a read-only array, or refuse them."""
-    given = np.asarray(values)
-    if given.dtype.kind in "iuf":
+    array = np.asarray(values)
+    if array.dtype.kind in "iuf":
         with np.errstate(over="ignore"):
-            constants = frozen(given)
+            constants = frozen(array)
         if np.isfinite(constants).all() and (name not in _ABOVE_0 or (constants > 0).all()):
             return constants
     accepted = "finite numbers above 0" if name in _ABOVE_0 else "finite numbers"
-    raise ModelError(f"Population: {name} must be {accepted}, got {reprlib.repr(given.tolist())}")
+    raise ModelError(f"Population: {name} must be {accepted}, got {reprlib.repr(array.tolist())}")

@@ -282,9 +282,8 @@ def _fix_all_but_weights(nengo: NengoNetwork) -> None:
     """Keep training from changing what is not read back."""
     network, populations = nengo.network, set(nengo.ensembles.values())
     read = {*nengo.weights.values(), *nengo.biases.values()}
-    for one in [*network.connections, *network.ensembles]:
-        if one not in read and one not in populations:
-            network.config[one].trainable = False
+    for fixed in {*network.connections, *network.ensembles} - read - populations:
+        network.config[fixed].trainable = False
 
 
 @contextlib.contextmanager
