@@ -76,7 +76,7 @@ def onnx_session(model):
 
 def contestants(case, model, spiking, x, stack, runs):
     """Return everything that gives the answers, by name."""
-    from snnrepro.simulators.nengo_dl import NengoDLSimulator
+    from snnrepro.simulators.nengo.dl import NengoDLSimulator
 
     session = onnx_session(model)
     image = session.get_inputs()[0].name

@@ -21,8 +21,8 @@ _PUBLIC = {
     "load": "snnrepro.readers.load",
     "load_spiking": "snnrepro.spiking.archive",
     "convert": "snnrepro.spiking.convert",
-    "Recipe": "snnrepro.spiking.convert",
-    "SpikingNetwork": "snnrepro.spiking.spiking_network",
+    "Recipe": "snnrepro.spiking.recipes",
+    "SpikingNetwork": "snnrepro.spiking.network",
     "verify": "snnrepro.verification",
     "Network": "snnrepro.network.graph",
     "SnnReproError": "snnrepro.errors",
@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from snnrepro.network.graph import Network
     from snnrepro.readers.load import load
     from snnrepro.spiking.archive import load_spiking
-    from snnrepro.spiking.convert import Recipe, convert
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.convert import convert
+    from snnrepro.spiking.network import SpikingNetwork
+    from snnrepro.spiking.recipes import Recipe
     from snnrepro.verification import verify
 
 

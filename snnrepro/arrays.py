@@ -38,6 +38,28 @@ def frozen(values: Any) -> FloatArray:
     return array
 
 
+def pieces(
+    x: AnyArray, numbers_per_image: int, most_numbers: int, most_images: int, even: bool = False
+) -> list[AnyArray]:
+    """Cut a batch of images into pieces of bounded memory; at least one piece, of at least one image if there is one.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        ``(n_images, ...)``.
+    numbers_per_image : int
+        How many numbers the work on an image takes.
+    most_numbers, most_images : int
+        How many of either a piece may have.
+    even : bool
+        Whether the pieces are as large as each other, so that the last one is not much smaller.
+    """
+    size = max(1, min(most_images, most_numbers // max(1, numbers_per_image)))
+    if even:
+        size = -(-len(x) // max(1, -(-len(x) // size)))
+    return [x[start : start + size] for start in range(0, max(1, len(x)), max(1, size))]
+
+
 def _is_constant(array: AnyArray) -> bool:
     """Whether an array is aligned, in C order, and neither it nor what it is a view of can be written to."""
     if not array.flags.c_contiguous or not array.flags.aligned or not array.dtype.isnative:

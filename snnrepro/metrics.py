@@ -1,19 +1,16 @@
-"""Figures of merit: accuracy with its interval, likeness of images, operations."""
+"""Figures of merit: accuracy with its interval, likeness of images."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import DataError, DependencyError
-from snnrepro.network.layers import Conv, ConvTranspose, Dense
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, IntArray
-    from snnrepro.network.graph import Network
 
 
 @dataclass(frozen=True)
@@ -115,24 +112,3 @@ def ssim(first: AnyArray, second: AnyArray, data_range: float = 1.0) -> AnyArray
     pairs = zip(a.reshape(a.shape[:3]), b.reshape(b.shape[:3]))
     options = {"data_range": data_range, "K1": 0.01, "K2": 0.03}
     return np.array([structural_similarity(one, other, **options) for one, other in pairs])
-
-
-def macs(network: Network) -> int:
-    """Return the multiply-accumulate operations per image: every weight, once for each place where it is applied.
-
-    Parameters
-    ----------
-    network : Network
-        Padding counts like the pixels beside it, as is the custom.
-    """
-    shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
-    total = 0
-    for node in network.nodes:
-        layer = node.layer
-        if isinstance(layer, Dense):
-            total += layer.weights.size * math.prod(shapes[node.name][:-1])
-        elif isinstance(layer, Conv):
-            total += layer.weights.size * math.prod(shapes[node.name][1:])
-        elif isinstance(layer, ConvTranspose):
-            total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
-    return total

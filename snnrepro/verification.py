@@ -13,13 +13,13 @@ from snnrepro.errors import ModelError
 from snnrepro.frameworks.onnxruntime import session
 from snnrepro.frameworks.tensorflow import keras_classes
 from snnrepro.network.graph import Network
+from snnrepro.network.layers import ReLU
 from snnrepro.readers.load import load
 from snnrepro.simulators.plain import mean_outputs
-from snnrepro.spiking.rates import rate_values
+from snnrepro.spiking.network import SpikingNetwork, scores_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
-    from snnrepro.spiking.spiking_network import SpikingNetwork
 
 TOLERANCE = 1e-5
 """Largest error relative to the layer's largest number: float32 sums in another order (measured: up to 2e-6)."""
@@ -127,19 +127,19 @@ def verify(
     x = np.asarray(x, np.float32)
     network = model if isinstance(model, Network) else load(model)
     ours = dict(network.activations(x))
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     proto = _onnx_of(model)
     if proto is not None:
         theirs = _onnxruntime(proto, x, list(ours))
         if keras_classes(model):
             output = network.nodes[-1].name
             keras = np.asarray(model(x, training=False))
-            found.append(compare("Keras = onnxruntime", output, keras, theirs[output], tolerance))
-        found += [compare("onnxruntime = forward", name, theirs[name], ours[name], tolerance) for name in theirs]
-    found += _round_trip(network, ours, x)
+            comparisons.append(compare("Keras = onnxruntime", output, keras, theirs[output], tolerance))
+        comparisons += [compare("onnxruntime = forward", name, theirs[name], ours[name], tolerance) for name in theirs]
+    comparisons += _round_trip(network, ours, x)
     if spiking is not None:
-        found += _spiking_hops(spiking, x, correlation)
-    return Verification(tuple(found))
+        comparisons += _spiking_hops(spiking, x, correlation)
+    return Verification(tuple(comparisons))
 
 
 def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float) -> Iterator[Comparison]:
@@ -147,11 +147,24 @@ def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float) ->
     rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
     for hop, before, after in (("forward ~ rates", trained, rates), ("rates ~ spikes", rates, spikes)):
         for name in spikes:
-            yield _correlated(compare(hop, name, before[name], after[name], 0.0), correlation)
+            compared = compare(hop, name, before[name], after[name], 0.0)
+            yield replace(compared, agrees=compared.max_error == 0.0 or compared.pearson >= correlation)
 
 
-def _correlated(found: Comparison, correlation: float) -> Comparison:
-    return replace(found, agrees=found.max_error == 0.0 or found.pearson >= correlation)
+def rate_values(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
+    """Return every value before the readout, and the scores, in endless time: neurons give their mean output.
+
+    ``(n_images, *shape)`` by name.
+    """
+    network = spiking.network
+    values: dict[str, FloatArray] = {network.input_name: x}
+    for node in spiking.schedule.nodes:
+        read = [values[name] for name in node.inputs]
+        if isinstance(node.layer, ReLU):
+            values[node.name] = spiking.populations[node.name].mean_output(read[0], spiking.dt)
+        else:
+            values[node.name] = node.layer(*read)
+    return {**values, network.nodes[-1].name: scores_of(spiking, values[spiking.readout])}
 
 
 def compare(hop: str, layer: str, first: FloatArray, second: FloatArray, tolerance: float) -> Comparison:
@@ -166,18 +179,17 @@ def compare(hop: str, layer: str, first: FloatArray, second: FloatArray, toleran
         raise ModelError(
             f"{hop}: layer {layer!r} has the shape {first.shape} on one side and {second.shape} on the other"
         )
-    one, other = np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()
-    largest = float(np.abs(one).max()) if one.size else 0.0
-    error = float(np.abs(one - other).max()) if one.size else 0.0
+    a, b = np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()
+    largest, error = float(np.abs(a).max(initial=0.0)), float(np.abs(a - b).max(initial=0.0))
     relative = error / largest if largest else (0.0 if error == 0.0 else float("inf"))
-    return Comparison(hop, layer, error, relative, _pearson(one, other), relative <= tolerance)
+    return Comparison(hop, layer, error, relative, _pearson(a, b), relative <= tolerance)
 
 
-def _pearson(one: AnyArray, other: AnyArray) -> float:
-    a, b = one - one.mean(), other - other.mean()
+def _pearson(first: AnyArray, second: AnyArray) -> float:
+    a, b = first - first.mean(), second - second.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     if scale == 0.0:
-        return 1.0 if np.array_equal(one, other) else float("nan")
+        return 1.0 if np.array_equal(first, second) else float("nan")
     return float((a @ b) / scale)
 
 
@@ -201,13 +213,13 @@ def _onnxruntime(proto: Any, x: FloatArray, names: list[str]) -> dict[str, Float
 
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    given = {value.name for value in copy.graph.output}
+    outputs = {value.name for value in copy.graph.output}
     computed = {name for node in copy.graph.node for name in node.output}
-    wanted = [name for name in names if name in computed]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
+    compared = [name for name in names if name in computed]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
     constants = {tensor.name for tensor in copy.graph.initializer}
     source = next(value.name for value in copy.graph.input if value.name not in constants)
-    return dict(zip(wanted, session(copy, as_written=True).run(wanted, {source: x})))
+    return dict(zip(compared, session(copy, as_written=True).run(compared, {source: x})))
 
 
 def _round_trip(network: Network, before: dict[str, FloatArray], x: FloatArray) -> Iterator[Comparison]:

@@ -36,9 +36,9 @@ from snnrepro.network.layers import (
 from snnrepro.network.layers import LeakyReLU as Leaky
 from snnrepro.network.padding import same_pads
 from snnrepro.simulators.plain import Stepper
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.prepare import prepare
-from snnrepro.spiking.spiking_network import SpikingNetwork
 
 BLOCKS = ("conv", "conv_transpose", "average", "maximum", "residual", "concat", "select", "pad", "affine", "transpose")
 """What may stand between two layers of neurons."""

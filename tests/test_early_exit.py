@@ -16,8 +16,8 @@ from snnrepro.network.layers import Add, Dense, ReLU, Sigmoid, Softmax
 from snnrepro.simulators.event import early_exit
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.spiking.convert import convert
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
-from snnrepro.spiking.spiking_network import SpikingNetwork
 from tests.spiking_strategies import drawn_cases
 from tests.test_event_simulator import dyadic, limits, small, with_neurons
 

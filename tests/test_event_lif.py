@@ -13,8 +13,8 @@ from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU
 from snnrepro.simulators.event import plan
 from snnrepro.simulators.plain import spike_trains
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import LIF, Population
-from snnrepro.spiking.spiking_network import SpikingNetwork
 from tests.spiking_strategies import drawn_cases
 from tests.test_event_simulator import trains
 

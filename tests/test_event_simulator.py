@@ -21,9 +21,9 @@ from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.simulators.event.readout import readout_weights
 from snnrepro.simulators.plain import spike_trains
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
-from snnrepro.spiking.spiking_network import SpikingNetwork
 from tests.spiking_strategies import BLOCKS, drawn_cases
 
 drawn = settings(suppress_health_check=list(HealthCheck), max_examples=150)
@@ -405,5 +405,5 @@ def threads(number):
 
 def test_the_package_runs_event_by_default():
     spiking, x = small()
-    assert isinstance(spiking, snnrepro.spiking.spiking_network.SpikingNetwork)
+    assert isinstance(spiking, snnrepro.spiking.network.SpikingNetwork)
     np.testing.assert_array_equal(spiking.run(x).scores, spiking.run(x, simulator="event").scores)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnrepro.errors import ModelError
-from snnrepro.simulators.plain import population_state
 from snnrepro.spiking.neurons import IF, LIF, Population
+from snnrepro.spiking.step import population_state
 
 DT = 0.001
 N_STEPS = 300
@@ -290,3 +290,39 @@ def test_at_most_one_spike_a_step_unless_more_are_asked_for():
 def test_constants_that_cannot_be_are_refused(constants, message):
     with pytest.raises(ModelError, match=message):
         IF(**constants)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("tau_rc", [0.0, -1.0]),
+        ("tau_ref", [-0.5]),
+        ("amplitude", [0.0, -0.01]),
+        ("min_voltage", [0.5]),
+        ("max_rate", [0.0, -100.0, 500.0]),  # 500 Hz is 1 / tau_ref
+        ("intercept", [1.0]),
+        ("initial_voltage", [(0.0,), (0.0, 1.0, 2.0), (0.0, np.nan), (True, 1.0), 0.5]),
+    ],
+)
+def test_constants_that_a_lif_neuron_cannot_have_are_refused(field, values):
+    for value in [*values, np.nan, np.inf, -np.inf, "abc", None, True, 10**400]:
+        with pytest.raises(ModelError, match=f"LIF: {field} must be"):
+            LIF(**{field: value})
+    assert LIF(**{field: getattr(LIF(), field)}) == LIF()
+
+
+@pytest.mark.parametrize("field", ["tau", "growth", "reset", "max_spikes"])
+def test_what_is_no_constant_of_an_if_neuron_is_refused(field):
+    for value in [np.nan, np.inf, "abc", True, [1.0], 10**400]:
+        with pytest.raises(ModelError, match=f"IF: {field} must"):
+            IF(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["threshold", "amplitude", "initial_potential", "bias", "subtracted"])
+def test_what_is_no_constant_of_a_population_is_refused(field):
+    ones = dict.fromkeys(("threshold", "amplitude", "initial_potential", "bias", "subtracted"), np.ones(2))
+    below = [0.0, [1.0, -1.0]] if field in ("threshold", "amplitude", "subtracted") else []
+    for value in [*below, np.nan, [1.0, np.inf], 1e300, "abc", True, np.array([True, False]), [None]]:
+        with pytest.raises(ModelError, match=f"Population: {field} must be finite numbers"):
+            Population(IF(), **{**ones, field: value})
+    assert getattr(Population(IF(), **{**ones, field: 0.5}), field).dtype == np.float32

@@ -10,8 +10,8 @@ import pytest
 import snnrepro
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU, Reshape, Softmax
-from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, train
-from snnrepro.simulators.nengo_network import build
+from snnrepro.simulators.nengo.dl import NengoDLSimulator, TrainingSettings, train
+from snnrepro.simulators.nengo.network import build
 from snnrepro.spiking.convert import convert
 from snnrepro.spiking.neurons import LIF
 
@@ -151,7 +151,7 @@ def test_steps_and_shapes_that_cannot_be_are_refused(spiking, x):
 
 def test_what_was_trained_answers_as_it_did_in_training(monkeypatch):
     """The rates of the network that is read back are those of the network that NengoDL trained, biases included."""
-    from snnrepro.simulators import nengo_dl
+    from snnrepro.simulators.nengo import dl as nengo_dl
 
     rng = np.random.RandomState(0)
     x, y = rng.rand(64, 3, 2, 1).astype(np.float32), rng.randint(0, 4, 64)

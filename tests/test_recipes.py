@@ -11,8 +11,9 @@ import snnrepro
 from snnrepro.datasets import pixels
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid
-from snnrepro.spiking.convert import MOST_IMAGES, RECIPES, STEPS_TRIED, Recipe, convert
+from snnrepro.spiking.convert import MOST_IMAGES, STEPS_TRIED, convert
 from snnrepro.spiking.neurons import IF, LIF
+from snnrepro.spiking.recipes import RECIPES, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,16 @@ def test_thresholds_by_rule_are_those_of_the_activations(threshold, percentile, 
     np.testing.assert_allclose(population.initial_potential, 0.25 * population.threshold)
 
 
+@pytest.mark.parametrize("neuron", [IF(), IF(tau=0.02), IF(reset="zero"), IF(max_spikes=3)])
+def test_the_readout_is_corrected_by_the_mean_error_of_the_neurons_that_are_run(neuron):
+    network = _small()
+    spiking = convert(network, Recipe("rule", neuron, threshold="percentile", percentile=60.0), X, 7)
+    assert spiking.provenance["calibration_images"] == len(X)
+    missing = network.forward(X) - spiking.run(X, simulator="plain").scores
+    assert np.abs(missing).max() > 0.01
+    np.testing.assert_allclose(missing.mean(axis=0), 0, atol=1e-5)
+
+
 def _squared_errors(network, population, n_steps):
     """Return each channel's squared error of the first layer, by a loop of its own over the equation of `IF`."""
     values = dict(network.activations(X))
@@ -295,3 +306,13 @@ def test_arguments_that_cannot_be_are_refused(arguments, error, message):
 def test_recipes_that_cannot_be_are_refused(constants, message):
     with pytest.raises(snnrepro.ModelError, match=message):
         Recipe("mine", **constants)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["percentile", "initial_potential", "outweigh", "synapse", "readout_synapse", "dt", "per_channel", "neuron"],
+)
+def test_what_is_no_number_of_a_recipe_is_refused(field):
+    for value in (np.nan, np.inf, "abc", 10**400, *([] if field == "per_channel" else [True])):
+        with pytest.raises(snnrepro.ModelError, match=f"Recipe: {field}.*, got "):
+            Recipe("mine", **{field: (value,) if field == "outweigh" else value})

@@ -26,12 +26,15 @@ from snnrepro.network.layers import (
     Softmax,
     Transpose,
 )
-from snnrepro.simulators import nengo_layers, nengo_network, nengo_views
-from snnrepro.simulators.nengo_dl import NengoDLSimulator
-from snnrepro.simulators.plain import Stepper, population_state, spike_trains
+from snnrepro.simulators.nengo import layers as nengo_layers
+from snnrepro.simulators.nengo import network as nengo_network
+from snnrepro.simulators.nengo import views as nengo_views
+from snnrepro.simulators.nengo.dl import NengoDLSimulator
+from snnrepro.simulators.plain import Stepper, spike_trains
+from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.spiking.step import population_state
 from tests.spiking_strategies import Case, drawn_cases
 
 SIMULATORS = ("nengo", "nengo-dl")
@@ -218,7 +221,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__.strip("_"))
 def test_a_planted_fault_is_noticed(monkeypatch, fault):
-    from snnrepro.simulators import nengo_neurons
+    from snnrepro.simulators.nengo import neurons as nengo_neurons
 
     monkeypatch.setattr(*fault(nengo_neurons))
     cases = [_below_zero(), _odd_row_in_front(), *_cases(FAULTS[fault], (1.5,) if fault is _without_growth else (1.0,))]
@@ -377,7 +380,7 @@ def test_a_grouped_convolution_of_ones_runs_where_nengo_dl_takes_a_square_matrix
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("n_images", [0, 1, 3])
 def test_any_number_of_images_runs_and_progress_adds_up(simulator, n_images, monkeypatch):
-    from snnrepro.simulators import nengo_dl
+    from snnrepro.simulators.nengo import dl as nengo_dl
 
     spiking = _trained_like(0, IF())
     per_image = 4 * sum(np.prod(shape) for shape in spiking.network.shapes.values()) + 4 * 70

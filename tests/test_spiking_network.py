@@ -14,12 +14,15 @@ import snnrepro
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Conv, Dense, MaxPool, Reduce, ReLU, Reshape, Sigmoid
 from snnrepro.simulators import plain
-from snnrepro.simulators.plain import Readout, Stepper, fan_out, spike_trains
+from snnrepro.simulators.plain import spike_trains
 from snnrepro.spiking.archive import load_spiking
+from snnrepro.spiking.network import SpikingNetwork, scores_of
 from snnrepro.spiking.neurons import IF, LIF, Population
-from snnrepro.spiking.prepare import is_maximum, prepare
+from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.run import step_weights
-from snnrepro.spiking.spiking_network import SpikingNetwork, scores_of
+from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.step import Readout, RunningMaximum
+from snnrepro.spiking.synops import fan_out
 from tests.spiking_strategies import drawn_cases
 
 
@@ -68,7 +71,7 @@ def test_a_maximum_taken_anew_in_every_step_is_noticed(monkeypatch):
     spiking = SpikingNetwork(network, "out", {"relu": population})
     x = np.float32([[0.5, 0.5]])
     assert spiking.run(x, 4, simulator="plain").scores == 0.5
-    monkeypatch.setattr(Stepper, "_gained", lambda self, node, value: node.layer(value))
+    monkeypatch.setattr(RunningMaximum, "step", lambda self, value: self.layer(value))
     assert spiking.run(x, 4, simulator="plain").scores == 1.0
 
 
@@ -253,6 +256,35 @@ def test_a_damaged_archive_is_refused_with_its_reason(tmp_path, change, message)
     with pytest.raises(snnrepro.ArchiveError, match=message) as refusal:
         load_spiking(path)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tau_rc", "abc"), ("tau_rc", -1), ("tau_rc", float("nan")), ("tau_ref", -0.5), ("amplitude", None)],
+)
+def test_an_archive_with_a_constant_that_a_lif_neuron_cannot_have_is_refused(tmp_path, field, value):
+    _example(LIF()).save(tmp_path / "s.npz")
+    assert load_spiking(tmp_path / "s.npz").populations["relu"].neuron == LIF()
+    _with_header(tmp_path / "s.npz", lambda h: h["populations"]["relu"]["neuron"].update({field: value}))
+    with pytest.raises(snnrepro.ModelError, match=rf"s\.npz: LIF: {field} must be .*, got {value!r}"):
+        load_spiking(tmp_path / "s.npz")
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("dt", [0.0, None]),
+        ("synapse", [0.0]),
+        ("readout_synapse", [-1.0]),
+        ("n_steps", [0, 1.5, None]),
+        ("correction", [np.zeros(3), np.zeros((1, 4))]),
+    ],
+)
+def test_numbers_that_a_spiking_network_cannot_have_are_refused(field, values):
+    of_an_array = [[np.nan] * 4, [np.inf] * 4]
+    for value in [*values, *(of_an_array if field == "correction" else [np.nan, np.inf, "abc", True, 10**400])]:
+        with pytest.raises(snnrepro.ModelError, match=f"SpikingNetwork: .*{field}"):
+            replace(_example(), **{field: value})
 
 
 def test_a_trained_network_and_a_spiking_one_are_not_taken_for_each_other(tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snnrepro.metrics import macs
 from snnrepro.readers.load import load
+from snnrepro.spiking.synops import macs
 from snnrepro.thesis import models
 
 # Shapes by hand: a valid convolution of 3 x 3 gives (size - 3) // stride + 1, "same" padding halves and doubles.

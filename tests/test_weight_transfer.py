@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import snnrepro
 from snnrepro.readers import operators
-from snnrepro.simulators.nengo_dl import NengoDLSimulator
+from snnrepro.simulators.nengo.dl import NengoDLSimulator
 from snnrepro.spiking.convert import convert
 
 # A square layer in the middle: swapped axes fit there, and only the numbers can tell.

@@ -23,6 +23,7 @@ from snnrepro.cli.print import (
 from snnrepro.datasets import read_data
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
+from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
 
 
@@ -56,7 +57,7 @@ def inspect(model: Path, as_json: bool) -> None:
 @click.option("-o", "--output", type=options.PATH, required=True, help="The npz file to write the spiking network to.")
 @click.option("--calibration", type=options.PATH, help="An npz file with images `x` (and labels `y`).")
 @click.option("--recipe", type=options.RECIPE, default="balanced", show_default=True, help="How neurons are made.")
-@click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {options.N_STEPS}]")
+@click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {DEFAULT_N_STEPS}]")
 @click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most so many points.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial potentials (recipe thesis).")
 @options.as_json
@@ -141,7 +142,7 @@ def run(
 @options.data
 @click.option("--recipe", type=options.RECIPE, help="Compare the spiking network of this recipe too.")
 @click.option(
-    "--n-steps", type=options.STEPS, default=options.N_STEPS, show_default=True, help="Time steps, with --recipe."
+    "--n-steps", type=options.STEPS, default=DEFAULT_N_STEPS, show_default=True, help="Time steps, with --recipe."
 )
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
 @options.as_json

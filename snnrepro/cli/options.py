@@ -6,12 +6,9 @@ from pathlib import Path
 
 import click
 
-from snnrepro.spiking.convert import RECIPES
+from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.run import SIMULATORS
-from snnrepro.spiking.spiking_network import SpikingNetwork
 from snnrepro.thesis.cells import MODELS, PROFILES
-
-N_STEPS = SpikingNetwork.n_steps
 
 PATH = click.Path(path_type=Path)
 STEPS = click.IntRange(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Mapping
 
 from snnrepro.errors import ArchiveError
 from snnrepro.network import archive
-from snnrepro.spiking.neurons import IF, LIF, Population
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.spiking.network import SpikingNetwork
+from snnrepro.spiking.neurons import CONSTANTS, IF, LIF, Population
 
 if TYPE_CHECKING:
     import zipfile
@@ -35,13 +35,14 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
     arrays: dict[str, AnyArray] = {}
     network = archive.describe(spiking.network, arrays)
     populations = {}
-    for index, name in enumerate(_in_order(spiking)):
+    in_order = (node.name for node in spiking.network.nodes if node.name in spiking.populations)
+    for index, name in enumerate(in_order):
         population = spiking.populations[name]
         populations[name] = {
             "neuron": {"model": type(population.neuron).__name__, **asdict(population.neuron)},
             "arrays": {
                 field: archive.declare(getattr(population, field), f"population.{index}.{field}", arrays)
-                for field in _array_fields()
+                for field in CONSTANTS
             },
         }
     correction = spiking.correction
@@ -90,10 +91,8 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
     for name, entry in header["populations"].items():
         constants = dict(entry["neuron"])
         model = _NEURONS.get(constants.pop("model"))
-        if model is None or set(entry["arrays"]) != set(_array_fields()):
-            raise ArchiveError(f"population {name!r} has an unknown model or other arrays than {_array_fields()}")
-        if isinstance(constants.get("initial_voltage"), list):
-            constants["initial_voltage"] = tuple(constants["initial_voltage"])
+        if model is None or set(entry["arrays"]) != set(CONSTANTS):
+            raise ArchiveError(f"population {name!r} has an unknown model or other arrays than {', '.join(CONSTANTS)}")
         arrays = {field: archive.read_declared(opened, declared) for field, declared in entry["arrays"].items()}
         populations[str(name)] = Population(model(**constants), **arrays)
     correction = header["correction"]
@@ -104,12 +103,3 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         provenance=header["provenance"],
         **{name: header[name] for name in _SCALARS},
     )
-
-
-def _in_order(spiking: SpikingNetwork) -> list[str]:
-    """Return the names of the populations in the order of the network's nodes."""
-    return [node.name for node in spiking.network.nodes if node.name in spiking.populations]
-
-
-def _array_fields() -> list[str]:
-    return [field.name for field in fields(Population) if field.name != "neuron"]

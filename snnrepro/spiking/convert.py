@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +11,16 @@ from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.calibrate import Calibrated, calibrate
-from snnrepro.spiking.neurons import IF, LIF, Neuron, Population
-from snnrepro.spiking.prepare import Prepared, prepare
-from snnrepro.spiking.spiking_network import SpikingNetwork
+from snnrepro.spiking.checks import is_count
+from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
+from snnrepro.spiking.neurons import IF, LIF, Population
+from snnrepro.spiking.prepare import prepare
+from snnrepro.spiking.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.network.graph import Network
+    from snnrepro.spiking.schedule import Schedule
 
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
@@ -25,94 +28,8 @@ MOST_IMAGES = 1000
 STEPS_TRIED = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 128)
 """The numbers of steps among which `max_loss` finds the smallest."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How rectifiers become neurons; all of it data.
-
-    Attributes
-    ----------
-    name : str
-        For reports.
-    neuron : IF or LIF
-        The model of every neuron. Of `LIF` nothing is fitted: it has its own gain and bias.
-    threshold : str
-        "fitted": amplitude, initial potential, threshold and reset of each channel are those that meet the trained
-        activations best in `n_steps` steps. "max", "percentile": the amplitude is the largest activation, or its
-        percentile; the threshold and what is subtracted are the same.
-    percentile : float
-        For "percentile", in %.
-    per_channel : bool
-        Whether every channel has constants of its own, or the whole layer the same.
-    initial_potential : float
-        For "max" and "percentile", relative to the threshold.
-    outweigh : tuple of float
-        By how much the first step may outweigh the last, ``growth ** n_steps``: of several, the one with the smallest
-        error at the readout is taken. (1,) is a rate code.
-    corrects_readout : bool
-        Whether the mean error of the readout on the calibration images is added to it.
-    synapse : float or None
-        Time constant of the lowpass filter on every spike train, s.
-    readout_synapse : float or None
-        Time constant of the lowpass filter whose last value is the readout, s; None for the mean over the steps.
-    dt : float
-        Length of a time step, s.
-
-    Raises
-    ------
-    ModelError
-        A field has a value that it cannot have.
-    """
-
-    name: str
-    neuron: Neuron = field(default_factory=IF)
-    threshold: str = "fitted"
-    percentile: float = 99.9
-    per_channel: bool = True
-    initial_potential: float = 0.5
-    outweigh: tuple[float, ...] = (1.0,)
-    corrects_readout: bool = True
-    synapse: float | None = None
-    readout_synapse: float | None = None
-    dt: float = 0.001
-
-    def __post_init__(self) -> None:
-        if self.threshold not in ("fitted", "max", "percentile"):
-            raise ModelError(f"Recipe: threshold must be 'fitted', 'max' or 'percentile', got {self.threshold!r}")
-        if (
-            isinstance(self.neuron, IF)
-            and self.threshold == "fitted"
-            and self.neuron != replace(_FITTED, tau=self.neuron.tau)
-        ):
-            raise ModelError(
-                f"Recipe: only neurons with reset by subtraction, one spike per step and no growth of their own are "
-                f"fitted, got {self.neuron}; use threshold='percentile'"
-            )
-        if not 0 < self.percentile <= 100 or not self.outweigh or min(self.outweigh) < 1 or not self.dt > 0:
-            raise ModelError(
-                f"Recipe: percentile in (0, 100], outweigh of at least 1 and dt above 0 s are needed, got {self}"
-            )
-
-
-_FITTED = IF()
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("thesis", LIF(), readout_synapse=0.1),
-        Recipe("balanced", outweigh=(1.0, 2.0, 4.5)),
-        Recipe("balanced-lif", IF(tau=0.02)),
-        Recipe("rate"),
-    )
-}
-"""The recipes by name.
-
-thesis: Nengo's LIF as in the thesis's settings; loses about ten points. balanced: the best accuracy at the given number
-of steps; early spikes may weigh more than late ones. rate: the same where every spike counts the same. balanced-lif:
-the same as rate with truly leaky neurons (20 ms), whose leak is compensated.
-"""
 
 
 def convert(
@@ -168,15 +85,15 @@ def convert(
     0.5
     """
     chosen = _recipe(recipe)
-    prepared = prepare(network)
+    schedule = prepare(network)
     x, labels = _calibration(network, chosen, calibration)
     if max_loss is None:
-        return _convert(prepared, chosen, x, 15 if n_steps is None else n_steps, seed)
+        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed)
     if n_steps is not None:
         raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
     if x is None:
         raise DataError("max_loss needs calibration images")
-    return _cheapest(network, prepared, chosen, x, labels, max_loss, seed)
+    return _cheapest(network, schedule, chosen, x, labels, max_loss, seed)
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -208,24 +125,24 @@ def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArr
     return x, None if labels is None else np.asarray(labels, np.int64)
 
 
-def _convert(prepared: Prepared, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:
-    if n_steps < 1:
-        raise ModelError(f"n_steps must be at least 1, got {n_steps}")
+def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:
+    if not is_count(n_steps):
+        raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
     correction = None
     if isinstance(recipe.neuron, LIF):
-        populations = _as_in_nengo(prepared, recipe.neuron, recipe.dt, seed)
+        populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
         provenance["seed"] = seed
     else:
         assert x is not None  # `_calibration` has seen to it
-        fitted = _fitted(prepared, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps)
+        fitted = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps)
         populations = fitted.populations
         correction = fitted.correction if recipe.corrects_readout else None
-        growths = {population.neuron.growth for population in populations.values()}  # type: ignore[union-attr]
-        provenance.update(calibration_images=fitted.n_images, growth=max(growths, default=1.0))
+        growth = max((population.neuron.growth for population in populations.values()), default=1.0)
+        provenance.update(calibration_images=fitted.n_images, growth=growth)
     return SpikingNetwork(
-        prepared.network,
-        prepared.readout,
+        schedule.network,
+        schedule.readout,
         populations,
         recipe.synapse,
         recipe.readout_synapse,
@@ -236,7 +153,7 @@ def _convert(prepared: Prepared, recipe: Recipe, x: FloatArray | None, n_steps: 
     )
 
 
-def _as_in_nengo(prepared: Prepared, neuron: LIF, dt: float, seed: int) -> dict[str, Population]:
+def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[str, Population]:
     """Return populations of Nengo's LIF: nothing is calibrated, the initial potentials are drawn."""
     rng = np.random.RandomState(seed)
     one = np.ones((), np.float32)
@@ -245,55 +162,26 @@ def _as_in_nengo(prepared: Prepared, neuron: LIF, dt: float, seed: int) -> dict[
             neuron,
             threshold=one,
             amplitude=one * (neuron.amplitude / dt),
-            initial_potential=frozen(rng.uniform(*neuron.initial_voltage, prepared.network.shapes[node.name])),
+            initial_potential=frozen(rng.uniform(*neuron.initial_voltage, schedule.network.shapes[node.name])),
             bias=one * neuron.bias,
         )
-        for node in prepared.network.nodes
+        for node in schedule.nodes
         if isinstance(node.layer, ReLU)
     }
 
 
-def _fitted(prepared: Prepared, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int) -> Calibrated:
+def _fitted(schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int) -> Calibrated:
     """Return the calibration with the smallest error at the readout, of one for each growth that may be tried."""
-    growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
+    growths = {min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh}
     if recipe.threshold != "fitted":
-        growths = [neuron.growth]
-    found = []
-    for growth in growths:
-        grown = replace(neuron, growth=growth)
-        found.append(calibrate(prepared, grown, recipe.dt, x, n_steps, _fit_of(recipe, grown)))
-    return min(found, key=lambda calibrated: calibrated.error)
-
-
-def _fit_of(recipe: Recipe, neuron: IF) -> Any:
-    """Return what chooses the constants of a layer's channels: ``(5, n_channels)``, as `fit_channels`."""
-    from snnrepro.spiking.fit import Grid, fit_channels, leak_compensation
-
-    retention = neuron.retention(recipe.dt)
-
-    def by_rule(inputs: FloatArray, targets: FloatArray, weights: AnyArray) -> FloatArray:
-        percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
-        amplitude = np.maximum(np.percentile(targets, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
-        potential = recipe.initial_potential * amplitude
-        return np.stack([amplitude, potential, amplitude, amplitude, leak_compensation(retention) * amplitude])
-
-    def fit(inputs: FloatArray, targets: FloatArray, weights: AnyArray) -> FloatArray:
-        channels = len(targets)
-        if not recipe.per_channel:  # one channel with the samples of all
-            inputs = np.ascontiguousarray(inputs.transpose(1, 0, 2).reshape(1, inputs.shape[1], -1))
-            targets = targets.reshape(1, -1)
-        if recipe.threshold == "fitted":
-            found = fit_channels(inputs, targets, retention, weights, Grid())
-        else:
-            found = by_rule(inputs, targets, weights)
-        return np.broadcast_to(found.astype(np.float32), (5, channels))
-
-    return fit
+        growths = {neuron.growth}
+    tried = [calibrate(schedule, recipe, replace(neuron, growth=growth), x, n_steps) for growth in sorted(growths)]
+    return min(tried, key=lambda calibrated: calibrated.error)
 
 
 def _cheapest(
     network: Network,
-    prepared: Prepared,
+    schedule: Schedule,
     recipe: Recipe,
     x: FloatArray,
     labels: IntArray | None,
@@ -308,7 +196,7 @@ def _cheapest(
 
     def loss(n_steps: int) -> float:
         if n_steps not in tried:
-            spiking = _convert(prepared, recipe, x, n_steps, seed)
+            spiking = _convert(schedule, recipe, x, n_steps, seed)
             lost = float(reached - 100.0 * np.mean(spiking.run(x).predictions == expected))
             tried[n_steps] = lost, spiking
         return tried[n_steps][0]

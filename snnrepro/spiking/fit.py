@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
 import numpy as np
 from numba import prange
@@ -12,6 +11,7 @@ from snnrepro.compiling import kernel
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.recipes import Recipe
 
 _COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
@@ -19,39 +19,57 @@ _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
 
 
-@dataclass(frozen=True)
-class Grid:
+_AMPLITUDES = tuple(0.15 + 0.1 * index for index in range(13))
+
+
+class Grid(NamedTuple):
     """What is tried for each channel: every combination, then the neighbourhood of the best.
 
-    An axis with one number is not searched. All but the first are relative to the amplitude.
-
-    Attributes
-    ----------
-    amplitude : tuple of float
-        Output of a spike, relative to the channel's largest activation.
-    initial_potential : tuple of float
-        Membrane potential before the first step.
-    threshold : tuple of float
-        Firing threshold.
-    subtracted : tuple of float
-        What a spike takes from the membrane potential.
+    An axis with one number is not searched. The amplitude is relative to the channel's largest activation, the others
+    to the amplitude.
     """
 
-    amplitude: tuple[float, ...] = tuple(0.15 + 0.1 * index for index in range(13))
+    amplitude: tuple[float, ...] = _AMPLITUDES
     initial_potential: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     threshold: tuple[float, ...] = (0.7, 0.85, 1.0, 1.15, 1.3)
     subtracted: tuple[float, ...] = (0.8, 0.9, 1.0, 1.1, 1.2)
 
-    @property
-    def axes(self) -> tuple[tuple[float, ...], ...]:
-        """The four axes in order."""
-        return (self.amplitude, self.initial_potential, self.threshold, self.subtracted)
+
+class ChannelConstants(NamedTuple):
+    """The constants of each channel's neurons, each ``(n_channels,)``, in the units of the activations.
+
+    `bias` makes up for what leaks from a membrane half way to the amplitude; the others are as those of `Population`.
+    """
+
+    amplitude: AnyArray
+    initial_potential: AnyArray
+    threshold: AnyArray
+    subtracted: AnyArray
+    bias: AnyArray
+
+
+def constants_of(
+    recipe: Recipe, inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray
+) -> ChannelConstants:
+    """Return the constants that a recipe gives each channel; parameters as of `fit_channels`."""
+    channels = len(targets)
+    if not recipe.per_channel:  # one channel with the samples of all
+        inputs = np.ascontiguousarray(inputs.transpose(1, 0, 2).reshape(1, inputs.shape[1], -1))
+        targets = targets.reshape(1, -1)
+    if recipe.threshold == "fitted":
+        constants = fit_channels(inputs, targets, retention, weights, Grid())
+    else:
+        percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
+        amplitude = np.maximum(np.percentile(targets, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
+        potential, bias = recipe.initial_potential * amplitude, _leak_compensation(retention) * amplitude
+        constants = ChannelConstants(amplitude, potential, amplitude, amplitude, bias)
+    return ChannelConstants(*(np.broadcast_to(values.astype(np.float32), (channels,)) for values in constants))
 
 
 def fit_channels(
     inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray, grid: Grid
-) -> FloatArray:
-    """Return the settings of each channel's neurons whose mean output meets the targets best (least squares).
+) -> ChannelConstants:
+    """Return the constants of each channel's neurons whose mean output meets the targets best (least squares).
 
     Parameters
     ----------
@@ -60,32 +78,26 @@ def fit_channels(
     targets : numpy.ndarray
         The activation to be met, float32, ``(n_channels, n_samples)``.
     retention : float
-        Factor of the membrane potential a step.
+        Factor of the membrane potential per step.
     weights : numpy.ndarray
         How much each step counts in the mean, ``(n_steps,)``.
     grid : Grid
         What is tried.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(5, n_channels)``: amplitude, initial potential, threshold, what is subtracted, and the constant input that
-        makes up for what leaks from a membrane half way to the amplitude, in the units of the targets.
     """
     # A channel that is never active here must not fire at the first small input elsewhere.
     largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
     share = (weights / weights.sum()).astype(np.float32)
-    candidates = np.tile(_combinations(grid.axes), (len(targets), 1, 1))
+    candidates = np.tile(_combinations(grid), (len(targets), 1, 1))
     best = _best(inputs[..., :_COARSE], targets[:, :_COARSE], largest, candidates, retention, share)
     for round_ in range(_ROUNDS):
-        around = _combinations([_neighbours(axis, 0.5 ** (round_ + 1)) for axis in grid.axes])
+        around = _combinations([_neighbours(axis, 0.5 ** (round_ + 1)) for axis in grid])
         best = _best(inputs, targets, largest, best[:, np.newaxis] + around, retention, share)
     amplitude = best[:, 0] * largest
-    relative = (best[:, index] * amplitude for index in range(1, 4))
-    return np.stack([amplitude, *relative, leak_compensation(retention) * amplitude]).astype(np.float32)
+    potential, threshold, subtracted = (best[:, index] * amplitude for index in range(1, 4))
+    return ChannelConstants(amplitude, potential, threshold, subtracted, _leak_compensation(retention) * amplitude)
 
 
-def leak_compensation(retention: float) -> float:
+def _leak_compensation(retention: float) -> float:
     """Return the constant input, relative to the amplitude, that keeps a membrane half way to it where it is."""
     return max(0.0, 1.0 - retention) / 2
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 import numpy as np
 
+from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
-from snnrepro.network.layers import ArrayFields
+from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -33,7 +35,7 @@ class IF:
     tau : float or None
         Membrane time constant, s: :math:`\gamma = growth \cdot e^{-dt / \tau}`; None for no leak.
     growth : float
-        Factor a step by which the membrane grows. Above 1 an early spike weighs more than a late one: those at step t
+        Factor per step by which the membrane grows. Above 1 an early spike weighs more than a late one: those at step t
         count ``growth ** -t``, and n steps tell up to 2^n values apart instead of n + 1.
     reset : str
         "subtract" or "zero".
@@ -65,18 +67,23 @@ class IF:
     max_spikes: int = 1
 
     def __post_init__(self) -> None:
-        if self.tau is not None and not self.tau > 0:
-            raise ModelError(f"IF: tau must be above 0 s or None, got {self.tau}")
-        if not 1.0 <= self.growth <= 2.0:
-            raise ModelError(f"IF: growth must lie from 1 to 2, got {self.growth}")
-        if self.reset not in ("subtract", "zero"):
-            raise ModelError(f"IF: reset must be 'subtract' or 'zero', got {self.reset!r}")
-        if self.max_spikes < 1 or (self.max_spikes > 1 and self.reset == "zero"):
-            raise ModelError(f"IF: max_spikes must be at least 1, and 1 with reset to zero, got {self.max_spikes}")
+        few = self.max_spikes == 1 or self.reset != "zero"
+        require(
+            self,
+            {
+                "tau must be above 0 s or None": is_time_or_none(self.tau),
+                "growth must lie from 1 to 2": is_number(self.growth, at_least=1, at_most=2),
+                "reset must be 'subtract' or 'zero'": self.reset in ("subtract", "zero"),
+                "max_spikes must be at least 1, and 1 with reset to zero": is_count(self.max_spikes) and few,
+            },
+        )
 
     def retention(self, dt: float) -> float:
         """Return the factor by which the membrane potential is multiplied in a step of `dt` s."""
-        return self.growth * (1.0 if self.tau is None else math.exp(-dt / self.tau))
+        return self.growth * self._leak(dt)
+
+    def _leak(self, dt: float) -> float:
+        return 1.0 if self.tau is None else math.exp(-dt / self.tau)
 
     def rate(self, current: Any, subtracted: Any, dt: float, threshold: Any = None) -> AnyArray:
         r"""Return the firing rate, Hz, for a constant input of every step.
@@ -101,7 +108,7 @@ class IF:
         current, subtracted = np.asarray(current, np.float64), np.asarray(subtracted, np.float64)
         threshold = subtracted if threshold is None else np.asarray(threshold, np.float64)
         start = threshold - subtracted if self.reset == "subtract" else 0.0 * threshold
-        leak = 1.0 if self.tau is None else math.exp(-dt / self.tau)
+        leak = self._leak(dt)
         with np.errstate(divide="ignore", invalid="ignore"):
             if leak == 1.0:
                 steps = (threshold - start) / current
@@ -126,11 +133,8 @@ class IF:
         rate, subtracted = np.asarray(rate, np.float64), np.asarray(subtracted, np.float64)
         if not (np.all(rate > 0) and np.all(rate <= self.max_spikes / dt)):
             raise ModelError(f"IF: rates lie above 0 and up to {self.max_spikes / dt:g} Hz, got {rate}")
-        steps = 1.0 / (rate * dt)
-        if self.tau is None:
-            return np.asarray(subtracted / steps)
-        leak = math.exp(-dt / self.tau)
-        return np.asarray(subtracted * (1.0 - leak) / (1.0 - leak**steps))
+        steps, leak = 1.0 / (rate * dt), self._leak(dt)
+        return np.asarray(subtracted / steps if leak == 1.0 else subtracted * (1.0 - leak) / (1.0 - leak**steps))
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,11 @@ class LIF:
     initial_voltage : tuple of float
         The membrane potential starts uniformly distributed between these two.
 
+    Raises
+    ------
+    ModelError
+        A constant is not in its range.
+
     Notes
     -----
     The defaults are those of NengoDL's MNIST example
@@ -180,6 +189,27 @@ class LIF:
     max_rate: float = 100.0
     intercept: float = 0.0
     initial_voltage: tuple[float, float] = (0.0, 1.0)
+    growth: ClassVar[float] = 1.0
+    max_spikes: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            {
+                "tau_rc must be above 0 s": is_number(self.tau_rc, above=0),
+                "tau_ref must be at least 0 s": is_number(self.tau_ref, at_least=0),
+                "amplitude must be above 0": is_number(self.amplitude, above=0),
+                "min_voltage must be at most 0, the reset": is_number(self.min_voltage, at_most=0),
+                "max_rate must be above 0 Hz and under 1 / tau_ref": is_number(self.max_rate, above=0)
+                and is_number(self.tau_ref)
+                and self.max_rate * self.tau_ref < 1,
+                "intercept must be under 1, where the rate is max_rate": is_number(self.intercept, below=1),
+                "initial_voltage must be two numbers": isinstance(self.initial_voltage, (tuple, list))
+                and len(self.initial_voltage) == 2
+                and all(map(is_number, self.initial_voltage)),
+            },
+        )
+        object.__setattr__(self, "initial_voltage", tuple(self.initial_voltage))
 
     @property
     def gain(self) -> float:
@@ -222,8 +252,13 @@ class LIF:
 Neuron = Union[IF, LIF]
 
 
+CONSTANTS = ("threshold", "amplitude", "initial_potential", "bias", "subtracted")
+"""The arrays of a population; broadcast against the layer's shape."""
+_ABOVE_0 = ("threshold", "amplitude", "subtracted")
+
+
 @dataclass(frozen=True, eq=False)
-class Population(ArrayFields):
+class Population:
     """The neurons that stand for one rectifier.
 
     Attributes
@@ -231,7 +266,7 @@ class Population(ArrayFields):
     neuron : IF or LIF
         The model of all of them.
     threshold : numpy.ndarray
-        Firing threshold, float32, broadcast against the layer's shape without the batch: one a channel where it is
+        Firing threshold, float32, broadcast against the layer's shape without the batch: one per channel where it is
         ``(channels, 1, 1)``. In the units of the activations (IF); 1 (LIF).
     amplitude : numpy.ndarray
         Output of a spike in its step, in the units of the activations, as `threshold`.
@@ -242,6 +277,11 @@ class Population(ArrayFields):
     subtracted : numpy.ndarray
         What a spike takes from the membrane potential of an `IF` that is reset by subtraction, as `threshold`; the
         amplitude if left out.
+
+    Raises
+    ------
+    ModelError
+        A constant is no array of finite numbers, or not above 0 where it is a threshold, an amplitude or subtracted.
     """
 
     neuron: Neuron
@@ -254,7 +294,8 @@ class Population(ArrayFields):
     def __post_init__(self) -> None:
         if self.subtracted is None:
             object.__setattr__(self, "subtracted", self.amplitude)
-        super().__post_init__()
+        for name in CONSTANTS:
+            object.__setattr__(self, name, _constants(name, getattr(self, name)))
 
     def mean_output(self, z: Any, dt: float) -> FloatArray:
         """Return the output that the neurons average in endless time for a constant input `z`, of its shape.
@@ -269,3 +310,15 @@ class Population(ArrayFields):
             # What makes up for the leak is there to hold the membrane half way to the threshold, not to be fired out.
             rate = neuron.rate(z + self.bias, self.subtracted, dt, self.threshold)
         return np.asarray(self.amplitude * dt * rate, np.float32)
+
+
+def _constants(name: str, values: Any) -> FloatArray:
+    """Return a population's constants as a read-only array, or refuse them."""
+    array = np.asarray(values)
+    if array.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            constants = frozen(array)
+        if np.isfinite(constants).all() and (name not in _ABOVE_0 or (constants > 0).all()):
+            return constants
+    accepted = "finite numbers above 0" if name in _ABOVE_0 else "finite numbers"
+    raise ModelError(f"Population: {name} must be {accepted}, got {reprlib.repr(array.tolist())}")

@@ -13,7 +13,7 @@ from snnrepro.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 Progress = Callable[[float], None]
 """Called with the fraction of the work that was done since the last call."""
@@ -21,8 +21,8 @@ Progress = Callable[[float], None]
 SIMULATORS = {
     "event": "snnrepro.simulators.event",
     "plain": "snnrepro.simulators.plain",
-    "nengo": "snnrepro.simulators.nengo_core",
-    "nengo-dl": "snnrepro.simulators.nengo_dl",
+    "nengo": "snnrepro.simulators.nengo.core",
+    "nengo-dl": "snnrepro.simulators.nengo.dl",
 }
 """Name -> module with a function ``run(spiking, x, steps, progress) -> Run``, `steps` those kept, the last one last."""
 
@@ -58,6 +58,22 @@ class Run:
     synaptic_operations: IntArray
     macs: IntArray
     stopped_after: IntArray | None = None
+
+    @staticmethod
+    def joined(runs: Sequence[Run], n_images: int | None = None) -> Run:
+        """Return the runs of several pieces of a batch as one; of its first `n_images` images only, if given."""
+
+        def join(values: Sequence[AnyArray]) -> AnyArray:
+            return np.concatenate(values)[:n_images]
+
+        return replace(
+            runs[0],
+            scores_by_step=join([run.scores_by_step for run in runs]),
+            spike_counts={name: join([run.spike_counts[name] for run in runs]) for name in runs[0].spike_counts},
+            synaptic_operations=join([run.synaptic_operations for run in runs]),
+            macs=join([run.macs for run in runs]),
+            stopped_after=None if runs[0].stopped_after is None else join([run.steps_used for run in runs]),
+        )
 
     @property
     def n_steps(self) -> int:
@@ -122,21 +138,9 @@ def simulate(
     module = importlib.import_module(SIMULATORS[simulator])
     if not len(images):  # one blank image has everything but the images
         blank = np.zeros((1, *images.shape[1:]), np.float32)
-        return _without_images(module.run(spiking, blank, steps, lambda _: None, **options))
+        return Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
     run: Run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
     return run
-
-
-def _without_images(run: Run) -> Run:
-    counts = {name: values[:0] for name, values in run.spike_counts.items()}
-    return replace(
-        run,
-        scores_by_step=run.scores_by_step[:0],
-        spike_counts=counts,
-        synaptic_operations=run.synaptic_operations[:0],
-        macs=run.macs[:0],
-        stopped_after=None if run.stopped_after is None else run.stopped_after[:0],
-    )
 
 
 def checked_images(spiking: SpikingNetwork, x: Any) -> FloatArray:

@@ -12,12 +12,14 @@ from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
 from snnrepro.files import written_whole
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
-from snnrepro.metrics import accuracy, macs, ssim
+from snnrepro.metrics import accuracy, ssim
 from snnrepro.readers.keras import to_onnx
 from snnrepro.readers.load import load
-from snnrepro.simulators.nengo_dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
+from snnrepro.simulators.nengo.dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
 from snnrepro.spiking.archive import load_spiking
-from snnrepro.spiking.convert import RECIPES, convert
+from snnrepro.spiking.convert import MOST_IMAGES, convert
+from snnrepro.spiking.recipes import RECIPES
+from snnrepro.spiking.synops import macs
 from snnrepro.thesis import models
 from snnrepro.thesis.cells import Cell, Measured, Workload
 from snnrepro.thesis.record import conditions, digest, training_conditions
@@ -29,11 +31,8 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.datasets import Mnist
     from snnrepro.network.graph import Network
+    from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Progress
-    from snnrepro.spiking.spiking_network import SpikingNetwork
-
-N_CALIBRATION = 1_000
-"""Training images, drawn without their labels, on which the fitted recipes calibrate."""
 
 _REPEATED, _ENOUGH_SECONDS = 3, 10.0
 """How often the event simulator's run is timed, if that is not long already; the median counts."""
@@ -158,7 +157,7 @@ class Experiment:
 
     def calibration(self) -> FloatArray:
         """Return the calibration images, the same for every cell."""
-        return pixels(self.data.x_train[np.random.RandomState(0).permutation(len(self.data.x_train))[:N_CALIBRATION]])
+        return pixels(self.data.x_train[np.random.RandomState(0).permutation(len(self.data.x_train))[:MOST_IMAGES]])
 
     def answers(self, seed: int) -> FloatArray:
         """Return Keras's scores of the test images that the profile has."""

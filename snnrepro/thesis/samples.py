@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.thesis.experiment import Experiment
 
 N_NEURONS = 128

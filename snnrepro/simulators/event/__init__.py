@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.simulators.event.block import BlockResult
     from snnrepro.simulators.event.plan import Plan
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 _NUMBERS = 2**23
 """Numbers that the values of a block of images have in all steps (32 MB)."""

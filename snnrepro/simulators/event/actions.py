@@ -10,7 +10,7 @@ import numpy as np
 from snnrepro.network.convolve import convolve
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.neurons import Spikes
-from snnrepro.simulators.plain import population_state
+from snnrepro.spiking.step import population_state
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snnrepro.simulators.event.neurons import Neurons
     from snnrepro.simulators.event.plan import Plan
     from snnrepro.simulators.event.readout import ReadoutWeights
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)

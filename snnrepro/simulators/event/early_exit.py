@@ -17,7 +17,7 @@ from snnrepro.simulators.event.readout import ReadoutWeights, readout_weights
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.simulators.event.plan import Plan
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 Rule = Callable[["FloatArray", int], "AnyArray"]
 """Says for the readouts ``(n_images, n_classes)`` after so many steps which images stop, bool ``(n_images,)``."""

@@ -25,15 +25,15 @@ from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
 from snnrepro.simulators.event.neurons import Neurons, can_be_fused, is_compiled, neurons_of
 from snnrepro.simulators.event.views import view
-from snnrepro.simulators.plain import fan_outs
-from snnrepro.spiking.prepare import is_maximum
+from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.network.graph import Node
     from snnrepro.network.layers import Layer
     from snnrepro.simulators.event.actions import Action
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 _SHARE_OF_SPIKES = 0.2
 """Memory of a neuron's step, in numbers: its bit, and an event where it fires."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnrepro.simulators.event.plan import evaluate_nodes
+from snnrepro.spiking.network import scores_of
 from snnrepro.spiking.run import step_weights
-from snnrepro.spiking.spiking_network import scores_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
     from snnrepro.simulators.event.plan import Plan
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 _NUMBERS = 2**22
 """Numbers of the readout whose scores are computed together (16 MB)."""

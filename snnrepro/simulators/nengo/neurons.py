@@ -1,6 +1,6 @@
 """Neuron types that Nengo does not have: signed integrate-and-fire, running maxima, and counters.
 
-Imported only where a Nengo network is built. NengoDL's versions of them stand in `nengo_dl_neurons`.
+Imported only where a Nengo network is built. NengoDL's versions of them stand in `dl_neurons`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class SignedIF(_NoRates):
     label : str
         The population's name: neurons of two populations are never merged into one call.
     threshold, amplitudes, subtracted, initial_potential : numpy.ndarray
-        One a neuron.
+        One per neuron.
     retention : float
-        Factor of the membrane potential a step.
+        Factor of the membrane potential per step.
     reset : str
         "subtract" or "zero".
     max_spikes : int
@@ -102,7 +102,7 @@ class Maximum(_NoRates):
     n_maxima : int
         How many maxima are taken.
     growth : float
-        Factor a step of the sums; 0 where each step stands for itself, as for what the image alone decides.
+        Factor of the sums per step; 0 where each step stands for itself, as for what the image alone decides.
     """
 
     state = {"total": nengo.dists.Choice([0.0]), "largest": nengo.dists.Choice([0.0])}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""The neuron types of `nengo_neurons` in TensorFlow, for NengoDL; imported only after NengoDL was."""
+"""The neuron types of `neurons` in TensorFlow, for NengoDL; imported only after NengoDL was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from nengo_dl.neuron_builders import SimNeuronsBuilder, TFNeuronBuilder
 
-from snnrepro.simulators.nengo_neurons import Counter, Maximum, SignedIF
+from snnrepro.simulators.nengo.neurons import Counter, Maximum, SignedIF
 
 
 def register() -> None:
@@ -27,7 +27,7 @@ class _Builder(TFNeuronBuilder):  # type: ignore[misc]  # NengoDL has no type hi
         self.dtype = signals.dtype
 
     def constant(self, values: list[Any]) -> Any:
-        """Return one number a neuron from one number or one array a population."""
+        """Return one number per neuron from one number or one array per population."""
         wide = [np.broadcast_to(value, (size,)) for value, size in zip(values, self.sizes)]
         return tf.constant(np.concatenate(wide), dtype=self.dtype)
 
@@ -38,14 +38,14 @@ class _SignedIFBuilder(_Builder):
     def build_pre(self, signals: Any, config: Any) -> None:
         super().build_pre(signals, config)
         types = [op.neurons for op in self.ops]
-        self.threshold = self.constant([one.threshold for one in types])
-        self.amplitudes = self.constant([one.amplitudes for one in types])
-        self.subtracted = self.constant([one.subtracted for one in types])
-        leaks = any(one.retention != 1 for one in types)
-        self.retention = self.constant([one.retention for one in types]) if leaks else None
-        several = any(one.max_spikes > 1 for one in types)
-        self.most = self.constant([one.max_spikes for one in types]) if several else None
-        zero = [one.reset == "zero" for one in types]
+        self.threshold = self.constant([neurons.threshold for neurons in types])
+        self.amplitudes = self.constant([neurons.amplitudes for neurons in types])
+        self.subtracted = self.constant([neurons.subtracted for neurons in types])
+        leaks = any(neurons.retention != 1 for neurons in types)
+        self.retention = self.constant([neurons.retention for neurons in types]) if leaks else None
+        several = any(neurons.max_spikes > 1 for neurons in types)
+        self.most = self.constant([neurons.max_spikes for neurons in types]) if several else None
+        zero = [neurons.reset == "zero" for neurons in types]
         self.to_zero = None if not any(zero) else tf.constant(np.repeat(zero, self.sizes))
 
     def step(self, J: Any, dt: Any, potential: Any) -> tuple[Any, Any]:  # noqa: N803
@@ -84,12 +84,12 @@ class _MaximumBuilder(_Builder):
 
     def _largest(self, values: Any) -> Any:
         """Return the maxima at the first neurons of each population, 0 at the others."""
-        found = []
+        maxima = []
         for op, part in zip(self.ops, tf.split(values, self.sizes, axis=1)):
             n, size = op.neurons.n_maxima, op.J.shape[0]
             largest = tf.reduce_max(tf.reshape(part, (part.shape[0], size // n, n)), axis=1)
-            found.append(tf.pad(largest, [[0, 0], [0, size - n]]))
-        return tf.concat(found, axis=1)
+            maxima.append(tf.pad(largest, [[0, 0], [0, size - n]]))
+        return tf.concat(maxima, axis=1)
 
 
 class _CounterBuilder(_Builder):

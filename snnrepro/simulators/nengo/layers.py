@@ -20,13 +20,13 @@ from snnrepro.network.layers import (
     Reduce,
 )
 from snnrepro.network.padding import same_pads
-from snnrepro.simulators.nengo_views import PADDING, View, matrix, whole
+from snnrepro.simulators.nengo.views import PADDING, View, matrix, whole
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
     from snnrepro.network.layers import Pads
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 
 class LayerWriter:
@@ -50,7 +50,7 @@ class LayerWriter:
     def __init__(self, spiking: SpikingNetwork) -> None:
         import nengo
 
-        network = spiking.network
+        network, self.nengo = spiking.network, nengo
         self.spiking, self.shapes = spiking, network.shapes
         self.input = nengo.Node(np.zeros(math.prod(network.input_shape)))
         self.one = nengo.Node([1.0])
@@ -62,64 +62,70 @@ class LayerWriter:
         """Add what a layer gives to `target`, a Nengo object as large as its value."""
         _WRITERS[type(node.layer)](self, node, target)
 
+    def connect(self, source: Any, target: Any, synapse: Any = None, **options: Any) -> Any:
+        """Add what `source` gives to `target`; in the same step without a synapse."""
+        return self.nengo.Connection(source, target, synapse=synapse, **options)
+
+    def connect_entries(self, source: Any, indices: AnyArray, target: Any, positions: AnyArray | None = None) -> None:
+        """Add entries of `source` (`PADDING` for none) to the entries `positions` of `target`: all, if left out."""
+        positions = np.arange(len(indices)) if positions is None else positions
+        kept = indices != PADDING
+        if kept.any():
+            pre, post = source[indices[kept].tolist()], target
+            if kept.sum() < target.size_in or not np.array_equal(positions, np.arange(target.size_in)):
+                post = target[positions[kept].tolist()]
+            self.connect(pre, post)
+
     def picked(self, view: View) -> Any:
         """Return a Nengo object, or a slice of one, that is the flattened value."""
-        import nengo
-
         indices, source = view.indices.reshape(-1), view.source
         n = indices.size
         if (indices != PADDING).all():
             if np.array_equal(indices, np.arange(indices[0], indices[0] + n)):
                 return source if n == source.size_out else source[int(indices[0]) : int(indices[0]) + n]
             return source[indices.tolist()]
-        padded = nengo.Node(size_in=n)
-        connect_entries(source, indices, padded)
+        padded = self.nengo.Node(size_in=n)
+        self.connect_entries(source, indices, padded)
         return padded
 
     def constant(self, values: AnyArray, target: Any) -> None:
-        """Add a constant, one number an entry of `target`."""
-        import nengo
-
+        """Add a constant, one number per entry of `target`."""
         if np.any(values):
-            nengo.Connection(self.one, target, transform=np.reshape(values, (-1, 1)), synapse=None)
+            self.connect(self.one, target, transform=np.reshape(values, (-1, 1)))
 
     def _dense(self, node: Node, target: Any) -> None:
-        import nengo
-
         layer: Any = node.layer
         view = self.values[node.inputs[0]]
         if len(view.shape) > 1:  # over the last axis: a convolution with a kernel of 1, its channels moved in front
             n_out = layer.weights.shape[1]
             rows = View(view.source, view.indices.reshape(-1, view.shape[-1]).T[:, np.newaxis])
-            convolved = nengo.Node(size_in=math.prod(self.shapes[node.name]))
+            convolved = self.nengo.Node(size_in=math.prod(self.shapes[node.name]))
             kernel = layer.weights[np.newaxis, np.newaxis]
             self._convolve(node.name, rows, kernel, (1, 1), ((0, 0), (0, 0)), convolved)
             back = np.arange(convolved.size_in).reshape(n_out, -1).T
-            nengo.Connection(self.picked(View(convolved, back)), target, synapse=None)
+            self.connect(self.picked(View(convolved, back)), target)
         else:
             source = self.picked(view)
             if len(np.unique(view.indices)) < view.indices.size:  # Nengo has no matrix behind repeated entries
-                source = nengo.Node(size_in=view.indices.size)
-                nengo.Connection(self.picked(view), source, synapse=None)
-            self.weights[node.name] = nengo.Connection(source, target, transform=layer.weights.T, synapse=None)
+                source = self.nengo.Node(size_in=view.indices.size)
+                self.connect(self.picked(view), source)
+            self.weights[node.name] = self.connect(source, target, transform=layer.weights.T)
         self._bias(node, target, axis=-1)
 
     def _bias(self, node: Node, target: Any, axis: int) -> None:
         """Add the bias of a linear layer, one number a channel, as a connection that can be read back."""
-        import nengo
-
         layer: Any = node.layer
         shape = self.shapes[node.name]
         bias = layer.bias[:, np.newaxis]
         if len(shape) == 1:
-            self.biases[node.name] = nengo.Connection(self.one, target, transform=bias, synapse=None)
+            self.biases[node.name] = self.connect(self.one, target, transform=bias)
             return
-        channels = nengo.Node(size_in=len(bias))
-        self.biases[node.name] = nengo.Connection(self.one, channels, transform=bias, synapse=None)
+        channels = self.nengo.Node(size_in=len(bias))
+        self.biases[node.name] = self.connect(self.one, channels, transform=bias)
         per_channel = [1] * len(shape)
         per_channel[axis] = len(bias)
         view = View(channels, np.arange(len(bias)).reshape(per_channel)).broadcast(shape)
-        nengo.Connection(self.picked(view), target, synapse=None)
+        self.connect(self.picked(view), target)
 
     def _convolution(self, node: Node, target: Any) -> None:
         layer: Any = node.layer
@@ -129,7 +135,7 @@ class LayerWriter:
         if layer.groups > 1 or dilated or n_axes > 2:
             self._sparse(node, target)
             return
-        flat = n_axes == 1  # one spatial axis: an image one row high
+        flat = n_axes == 1  # one spatial axis: an image of one row
         view = self.values[node.inputs[0]]
         if flat:
             view = View(view.source, view.indices[:, np.newaxis])
@@ -148,15 +154,13 @@ class LayerWriter:
         self, name: str, view: View, kernel: FloatArray, strides: tuple[int, ...], pads: Pads, target: Any
     ) -> None:
         """Connect a view of an image to `target` by a convolution, the kernel's axes (height, width, in, out)."""
-        import nengo
-
         size, ones = kernel.shape[:2], (1,) * len(strides)
         # Nengo 3.1 has no "same" for a kernel smaller than its stride.
         fits = any(map(any, pads)) and all(k >= stride for k, stride in zip(size, strides))
         same = fits and pads == same_pads(view.shape[1:], size, strides, ones, upper=True)
         if not same:
             view = view.moved(Pad(((0, 0), *pads)))
-        transform = nengo.Convolution(
+        transform = self.nengo.Convolution(
             n_filters=kernel.shape[3],
             input_shape=view.shape,
             kernel_size=size,
@@ -165,53 +169,45 @@ class LayerWriter:
             channels_last=False,
             init=kernel,
         )
-        self.weights[name] = nengo.Connection(self.picked(view), target, transform=transform, synapse=None)
+        self.weights[name] = self.connect(self.picked(view), target, transform=transform)
 
     def _sparse(self, node: Node, target: Any) -> None:
-        import nengo
-
         layer: Any = node.layer
         view = self.values[node.inputs[0]]
         linear = matrix(layer, view.shape, self.shapes[node.name]).of(view, view.source.size_out)
         # One 0 more than needed: NengoDL (3.4 to 3.6) cannot compare a matrix of ones alone with the identity.
         indices = np.stack([np.append(linear.rows, 0), np.append(linear.columns, 0)], axis=1)
-        transform = nengo.Sparse(linear.shape, indices=indices, init=np.append(linear.values, np.float32(0)))
-        nengo.Connection(view.source, target, transform=transform, synapse=None)
+        transform = self.nengo.Sparse(linear.shape, indices=indices, init=np.append(linear.values, np.float32(0)))
+        self.connect(view.source, target, transform=transform)
 
     def _affine(self, node: Node, target: Any) -> None:
-        import nengo
-
         layer: Any = node.layer
         shape = self.shapes[node.name]
         view = self.values[node.inputs[0]].broadcast(shape)
         scale = np.broadcast_to(layer.scale, shape).reshape(-1)
-        nengo.Connection(self.picked(view), target, transform=scale, synapse=None)
+        self.connect(self.picked(view), target, transform=scale)
         self.constant(np.broadcast_to(layer.offset, shape), target)
 
     def _add(self, node: Node, target: Any) -> None:
-        import nengo
-
         for name in node.inputs:
             view = self.values[name].broadcast(self.shapes[node.name])
-            nengo.Connection(self.picked(view), target, synapse=None)
+            self.connect(self.picked(view), target)
 
     def _concat(self, node: Node, target: Any) -> None:
         layer: Any = node.layer
-        places = np.arange(math.prod(self.shapes[node.name])).reshape(self.shapes[node.name])
+        positions = np.arange(math.prod(self.shapes[node.name])).reshape(self.shapes[node.name])
         start = 0
         for name in node.inputs:
             view = self.values[name]
             end = start + view.shape[layer.axis]
-            taken = np.take(places, np.arange(start, end), axis=layer.axis)
-            connect_entries(view.source, view.indices.reshape(-1), target, taken.reshape(-1))
+            taken = np.take(positions, np.arange(start, end), axis=layer.axis)
+            self.connect_entries(view.source, view.indices.reshape(-1), target, taken.reshape(-1))
             start = end
 
     def _pad(self, node: Node, target: Any) -> None:
-        import nengo
-
         layer: Any = node.layer
         view = self.values[node.inputs[0]].moved(layer)
-        nengo.Connection(self.picked(view), target, synapse=None)
+        self.connect(self.picked(view), target)
         image = whole(None, self.shapes[node.inputs[0]]).moved(layer)
         self.constant(np.where(image.indices == PADDING, np.float32(layer.value), 0), target)
 
@@ -229,38 +225,27 @@ _WRITERS: Mapping[type, Callable[[LayerWriter, Any, Any], None]] = {
 }
 
 
-def connect_entries(source: Any, indices: AnyArray, target: Any, places: AnyArray | None = None) -> None:
-    """Add entries of `source` (`PADDING` for none) to the entries `places` of `target`, all of them if left out."""
-    import nengo
-
-    places = np.arange(len(indices)) if places is None else places
-    kept = indices != PADDING
-    if kept.any():
-        pre, post = source[indices[kept].tolist()], target
-        if kept.sum() < target.size_in or not np.array_equal(places, np.arange(target.size_in)):
-            post = target[places[kept].tolist()]
-        nengo.Connection(pre, post, synapse=None)
-
-
-def read_back(
-    spiking: SpikingNetwork, weights: Mapping[str, AnyArray], biases: Mapping[str, AnyArray]
+def layers_of(
+    spiking: SpikingNetwork, weights: Mapping[str, Any], biases: Mapping[str, Any], held: Callable[[Any], AnyArray]
 ) -> dict[str, Any]:
-    """Return the layers whose weights and biases a simulator holds, from their arrays in Nengo's axes.
+    """Return the layers, by name, whose weights and biases a simulator holds in Nengo's axes.
 
     Parameters
     ----------
     spiking : SpikingNetwork
         Gives everything else of each layer.
-    weights, biases : mapping of str to numpy.ndarray
-        By node, as `NengoNetwork.weights` and `NengoNetwork.biases` describe them.
+    weights, biases : mapping of str to nengo.Connection
+        By node, as in `NengoNetwork`.
+    held : callable
+        Gives the weights of a connection.
     """
-    found = {}
-    for node in spiking.network.nodes:
-        if node.name in weights:
-            layer: Any = node.layer
-            held = _layers_axes(layer, np.asarray(weights[node.name]))
-            found[node.name] = replace(layer, weights=held, bias=np.asarray(biases[node.name])[:, 0])
-    return found
+    layers: dict[str, Any] = {node.name: node.layer for node in spiking.network.nodes if node.name in weights}
+    return {
+        name: replace(
+            layer, weights=_layers_axes(layer, held(weights[name])), bias=np.asarray(held(biases[name]))[:, 0]
+        )
+        for name, layer in layers.items()
+    }
 
 
 def _layers_axes(layer: Any, held: AnyArray) -> AnyArray:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from snnrepro.network.layers import Pad, ReLU, Reshape, Select, Transpose
-from snnrepro.simulators.nengo_counts import Counters
-from snnrepro.simulators.nengo_layers import LayerWriter, connect_entries
-from snnrepro.simulators.nengo_views import PADDING, View, maximum_windows, whole
+from snnrepro.simulators.nengo.counts import Counters
+from snnrepro.simulators.nengo.layers import LayerWriter, layers_of
+from snnrepro.simulators.nengo.views import PADDING, View, maximum_windows, whole
+from snnrepro.spiking.network import scores_of
 from snnrepro.spiking.neurons import LIF
-from snnrepro.spiking.prepare import is_maximum
+from snnrepro.spiking.run import Run
+from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.step import Readout
 
 if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
+    from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.neurons import Population
-    from snnrepro.spiking.spiking_network import SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +31,15 @@ class NengoNetwork:
 
     Attributes
     ----------
+    spiking : SpikingNetwork
+        What was written.
     network : nengo.Network
         Everything below stands in it.
     input : nengo.Node
         ``(n_in,)``, the image flattened in C order.
     scores, filtered_scores : nengo.Probe
-        The readout's value in each step as it is, and through the readout synapse (if there is one); ``(n_out,)``.
+        The readout's value in each step as it is, and through the readout synapse (the same probe without one);
+        ``(n_out,)``.
     weights : dict of str to nengo.Connection
         By node: the connection of each Dense, in the axis order (out, in), and of each Conv and ConvTranspose that
         Nengo can express, (height, width, in, out). A transposed convolution is one over the image with zeros between
@@ -41,12 +48,11 @@ class NengoNetwork:
         Their bias connections, ``(n_out, 1)``.
     ensembles : dict of str to nengo.Ensemble
         The neurons by population.
-    moving : frozenset of str
-        The values that spikes reach.
     counters : Counters or None
         What counts spikes and synaptic operations, if it was asked for.
     """
 
+    spiking: SpikingNetwork
     network: Any
     input: Any
     scores: Any
@@ -54,8 +60,53 @@ class NengoNetwork:
     weights: dict[str, Any]
     biases: dict[str, Any]
     ensembles: dict[str, Any]
-    moving: frozenset[str]
     counters: Counters | None
+
+    def layers(self, held: Callable[[Any], AnyArray]) -> dict[str, Any]:
+        """Return the layers of `weights` by name, with the weights and biases that a simulator holds by connection."""
+        return layers_of(self.spiking, self.weights, self.biases, held)
+
+    def result(self, steps: tuple[int, ...], data: Callable[[Any], AnyArray]) -> Run:
+        """Return what a simulation with counters gave.
+
+        Parameters
+        ----------
+        steps : tuple of int
+            The steps to keep.
+        data : callable
+            Gives the values of a probe, ``(n_images, n_steps, size)``.
+        """
+        if self.counters is None:
+            raise ValueError("the Nengo network was built without counters")
+        spiking, driven = self.spiking, self.spiking.schedule.driven
+        spikes = {name: np.rint(data(probe)).astype(np.int64) for name, probe in self.counters.spikes.items()}
+        met = {
+            name: np.rint(data(probe)).astype(np.int64).sum(axis=-1) for name, probe in self.counters.operations.items()
+        }
+        scores = np.stack([scores_of(spiking, readout) for readout in self._readouts(steps, data)], axis=1)
+        none = np.zeros(len(scores), np.int64)
+        return Run(
+            steps=steps,
+            scores_by_step=scores,
+            spike_counts={name: counts.sum(axis=(1, 2)) for name, counts in spikes.items()},
+            n_neurons=spiking.n_neurons,
+            synaptic_operations=sum((n.sum(axis=1) for name, n in met.items() if name in driven), none),
+            # What the image alone decides is met in every step, and computed once.
+            macs=sum((n[:, 0] for name, n in met.items() if name not in driven), none),
+        )
+
+    def _readouts(self, steps: tuple[int, ...], data: Callable[[Any], AnyArray]) -> list[FloatArray]:
+        """Return what is read out after each kept step, ``(n_images, *shape)``."""
+        values = data(self.filtered_scores).astype(np.float32)
+        values = values.reshape(*values.shape[:2], *self.spiking.network.shapes[self.spiking.readout])
+        if self.spiking.readout_synapse is not None:
+            return [values[:, step - 1] for step in steps]
+        readout, kept = Readout(self.spiking), []
+        for step in range(1, steps[-1] + 1):
+            readout.add(values[:, step - 1])
+            if step in steps:
+                kept.append(readout.value)
+        return kept
 
 
 def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
@@ -64,7 +115,7 @@ def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
     Parameters
     ----------
     spiking : SpikingNetwork
-        What to write, up to its readout; what comes after the readout has no spikes.
+        What to write, up to its readout: what stands behind it is not simulated.
     counted : bool
         Whether spikes and synaptic operations are counted, which costs time in every step.
 
@@ -77,16 +128,17 @@ def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
 
     with nengo.Network(seed=0) as network:
         builder = _Builder(spiking)
-        for node in builder.nodes:
+        for node in spiking.schedule.nodes:
             builder.write(node)
         readout = builder.values[spiking.readout]
         output = nengo.Node(size_in=readout.indices.size)
-        nengo.Connection(builder.picked(readout), output, synapse=None)
+        builder.connect(builder.picked(readout), output)
         synapse = spiking.readout_synapse
         scores = nengo.Probe(output, synapse=None)
         filtered = scores if synapse is None else nengo.Probe(output, synapse=nengo.Lowpass(synapse))
         counters = Counters(spiking, builder.values, builder.ensembles) if counted else None
     return NengoNetwork(
+        spiking=spiking,
         network=network,
         input=builder.input,
         scores=scores,
@@ -94,7 +146,6 @@ def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
         weights=builder.weights,
         biases=builder.biases,
         ensembles=builder.ensembles,
-        moving=builder.moving,
         counters=counters,
     )
 
@@ -104,14 +155,7 @@ class _Builder(LayerWriter):
 
     def __init__(self, spiking: SpikingNetwork) -> None:
         super().__init__(spiking)
-        behind = set() if spiking.tail is None else {node.name for node in spiking.tail.nodes}
-        self.nodes = [node for node in spiking.network.nodes if node.name not in behind]
-        self.readers: dict[str, list[Node]] = {}
-        for node in self.nodes:
-            for name in node.inputs:
-                self.readers.setdefault(name, []).append(node)
         self.ensembles: dict[str, Any] = {}
-        self.moving = moving(spiking)
 
     def write(self, node: Node) -> None:
         """Write one node."""
@@ -129,15 +173,13 @@ class _Builder(LayerWriter):
 
     def _target(self, node: Node) -> Any:
         """Return what a node's value is summed up in: its neurons themselves where nothing else reads it."""
-        import nengo
-
-        readers = self.readers.get(node.name, [])
+        readers = self.spiking.schedule.readers.get(node.name, ())
         if len(readers) == 1 and isinstance(readers[0].layer, ReLU) and node.name != self.spiking.readout:
             return self._neurons(readers[0].name)
-        return nengo.Node(size_in=math.prod(self.shapes[node.name]), label=node.name)
+        return self.nengo.Node(size_in=math.prod(self.shapes[node.name]), label=node.name)
 
     def _neurons(self, name: str) -> Any:
-        from snnrepro.simulators.nengo_neurons import ensemble
+        from snnrepro.simulators.nengo.neurons import ensemble
 
         population, shape = self.spiking.populations[name], self.shapes[name]
         gain = population.neuron.gain if isinstance(population.neuron, LIF) else 1.0
@@ -147,53 +189,44 @@ class _Builder(LayerWriter):
         return self.ensembles[name].neurons
 
     def _fire(self, node: Node) -> None:
-        import nengo
-
         if node.name not in self.ensembles:
             neurons = self._neurons(node.name)
-            nengo.Connection(self.picked(self.values[node.inputs[0]]), neurons, synapse=None)
+            self.connect(self.picked(self.values[node.inputs[0]]), neurons)
         output = self.ensembles[node.name].neurons
         population, synapse = self.spiking.populations[node.name], self.spiking.synapse
         scale = None
         if isinstance(population.neuron, LIF) and np.ptp(population.amplitude) > 0:  # Nengo's has one for all neurons
             scale = np.broadcast_to(population.amplitude, self.shapes[node.name]).reshape(-1)
         if synapse is not None or scale is not None:
-            after = nengo.Node(size_in=output.size_out)
+            after = self.nengo.Node(size_in=output.size_out)
             scaled = {} if scale is None else {"transform": scale}
-            nengo.Connection(output, after, synapse=None if synapse is None else nengo.Lowpass(synapse), **scaled)
+            self.nengo.Connection(
+                output, after, synapse=None if synapse is None else self.nengo.Lowpass(synapse), **scaled
+            )
             output = after
         self.values[node.name] = whole(output, self.shapes[node.name])
 
     def _maximum(self, node: Node) -> None:
-        from snnrepro.simulators.nengo_neurons import OUTSIDE, Maximum, ensemble
+        from snnrepro.simulators.nengo.neurons import OUTSIDE, Maximum, ensemble
 
         layer: Any = node.layer
         view = self.values[node.inputs[0]]
         candidates = maximum_windows(layer, view.shape).T
         inside = candidates != PADDING
         indices = np.where(inside, view.indices.reshape(-1)[candidates], PADDING)
-        growth = self.spiking.growth if node.name in self.moving else 0.0
+        growth = self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
         neuron_type = Maximum(node.name, candidates.shape[1], growth)
         bias = np.where(inside, 0.0, OUTSIDE).reshape(-1)
         neurons = ensemble(neuron_type, candidates.size, bias=bias, label=node.name).neurons
-        connect_entries(view.source, indices.reshape(-1), neurons)
+        self.connect_entries(view.source, indices.reshape(-1), neurons)
         first = np.arange(candidates.shape[1]).reshape(self.shapes[node.name])
         self.values[node.name] = View(neurons, first)
-
-
-def moving(spiking: SpikingNetwork) -> frozenset[str]:
-    """Return the names of the values that spikes reach; every other one is the same in each step."""
-    found: set[str] = set()
-    for node in spiking.network.nodes:
-        if isinstance(node.layer, ReLU) or found.intersection(node.inputs):
-            found.add(node.name)
-    return frozenset(found)
 
 
 def _neuron_type(name: str, population: Population, shape: tuple[int, ...], dt: float) -> Any:
     import nengo
 
-    from snnrepro.simulators.nengo_neurons import SignedIF
+    from snnrepro.simulators.nengo.neurons import SignedIF
 
     neuron = population.neuron
     threshold, amplitude, subtracted, initial = (

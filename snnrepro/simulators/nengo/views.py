@@ -28,7 +28,7 @@ class View:
     source : nengo.Node or nengo.ensemble.Neurons
         Where the entries stand.
     indices : numpy.ndarray
-        int64, of the value's shape: the place of each entry in `source`; `PADDING` where it is 0.
+        int64, of the value's shape: the position of each entry in `source`; `PADDING` where it is 0.
     """
 
     source: Any
@@ -65,7 +65,7 @@ def whole(source: Any, shape: Sequence[int]) -> View:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A linear layer without its constant, ``(n_out, n_in)``: the places and values of the entries that are not 0."""
+    """A linear layer without its constant, ``(n_out, n_in)``: positions and values of the entries that are not 0."""
 
     shape: tuple[int, int]
     rows: IntArray
@@ -88,14 +88,14 @@ def windows(
     shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads
 ) -> IntArray:
     """Return the indices of what each window of an image sees, ``(channels, n_windows, kernel)``, `PADDING` outside."""
-    places: Any = np.arange(math.prod(shape)).reshape(1, *shape)
-    places = np.asarray(Pad(((0, 0), *pads), float(PADDING))(places)[0], np.int64)
+    positions: Any = np.arange(math.prod(shape)).reshape(1, *shape)
+    positions = np.asarray(Pad(((0, 0), *pads), float(PADDING))(positions)[0], np.int64)
     counts = [window(*axis) for axis in zip(shape[1:], kernel, strides, dilations, pads)]
     for axis, (count, k, stride, dilation) in enumerate(zip(counts, kernel, strides, dilations)):
         picked = np.arange(count)[:, np.newaxis] * stride + np.arange(k) * dilation
         # (channels, *windows so far, *rest, *kernel so far): the new kernel axis goes to the end.
-        places = np.moveaxis(np.take(places, picked, axis=axis + 1), axis + 2, -1)
-    seen: IntArray = places.reshape(shape[0], math.prod(counts), math.prod(kernel))
+        positions = np.moveaxis(np.take(positions, picked, axis=axis + 1), axis + 2, -1)
+    seen: IntArray = positions.reshape(shape[0], math.prod(counts), math.prod(kernel))
     return seen
 
 
@@ -104,9 +104,9 @@ def maximum_windows(layer: MaxPool | Reduce, shape: Sequence[int]) -> IntArray:
     if isinstance(layer, MaxPool):
         seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
         return seen.reshape(-1, seen.shape[-1])
-    places = np.arange(math.prod(shape)).reshape(tuple(shape))
-    last = [len(shape) - 1 - place for place in range(len(layer.axes))][::-1]
-    moved = np.moveaxis(places, layer.axes, last)
+    positions = np.arange(math.prod(shape)).reshape(tuple(shape))
+    last = [len(shape) - 1 - axis for axis in range(len(layer.axes))][::-1]
+    moved = np.moveaxis(positions, layer.axes, last)
     return moved.reshape(-1, math.prod(shape[axis] for axis in layer.axes))
 
 

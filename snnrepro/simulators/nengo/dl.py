@@ -6,21 +6,20 @@ import contextlib
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
+from snnrepro.arrays import pieces
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.network.graph import Network, Node
-from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
-from snnrepro.simulators.nengo_layers import read_back
-from snnrepro.simulators.nengo_network import NengoNetwork, build
+from snnrepro.simulators.nengo.network import NengoNetwork, build
 from snnrepro.spiking.run import Progress, Run, checked_images, checked_steps
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 _NUMBERS = 2**25
 """Numbers that the images simulated together have, over all steps of what is fed and probed (128 MB)."""
@@ -34,24 +33,20 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
     DependencyError
         NengoDL or TensorFlow is missing.
     """
-    if not len(x):
-        return run_of_none(spiking, steps)
     import_nengo_dl()
     network = spiking.network
     fed = math.prod(network.input_shape) + math.prod(network.shapes[spiking.readout])
     per_image = steps[-1] * fed + 4 * sum(math.prod(shape) for shape in network.shapes.values())
-    n_chunks = -(-len(x) // max(1, min(500, _NUMBERS // per_image)))
-    size = -(-len(x) // n_chunks)
+    chunks = pieces(x, per_image, _NUMBERS, 500, even=True)
+    size = len(chunks[0])
     nengo = build(spiking, counted=True)
-    probes = [nengo.scores if spiking.readout_synapse is None else nengo.filtered_scores, *_counter_probes(nengo)]
+    counted = [] if nengo.counters is None else nengo.counters.probes
     runs = []
-    with open_simulator(nengo, spiking.dt, size, keep=probes, merge=False) as simulator:
-        for start in range(0, len(x), size):
-            chunk = x[start : start + size]
-            data = predict(simulator, nengo, chunk, size, steps[-1])
-            runs.append(run_of(spiking, nengo, steps, lambda probe: data[probe]))  # noqa: B023  # called at once
+    with open_simulator(nengo, spiking.dt, size, keep=[nengo.filtered_scores, *counted], merge=False) as simulator:
+        for chunk in chunks:
+            runs.append(nengo.result(steps, predict(simulator, nengo, chunk, size, steps[-1]).__getitem__))
             progress(len(chunk) / len(x))
-    return joined(runs)
+    return Run.joined(runs)
 
 
 class NengoDLSimulator:
@@ -65,8 +60,8 @@ class NengoDLSimulator:
         Images simulated together. The input is tiled over time, so memory grows with
         ``minibatch_size * n_steps * n_in``: 500 MNIST images at 60 steps are 94 MB.
     merge : bool
-        Whether NengoDL merges operators, which is its default; without it convolutional networks run several times
-        as fast.
+        Whether NengoDL merges operators, as it does by default; without it convolutional networks run several times as
+        fast.
 
     Examples
     --------
@@ -136,7 +131,7 @@ class NengoDLSimulator:
 
         Those of Dense, Conv and ConvTranspose layers, as far as `NengoNetwork.weights` has them: w1, b1, w2, b2, ...
         """
-        layers: list[Any] = list(_layers(self._simulator, self.spiking, self.nengo).values())
+        layers: list[Any] = list(self.nengo.layers(_held(self._simulator)).values())
         return [array for layer in layers for array in (layer.weights, layer.bias)]
 
 
@@ -149,7 +144,7 @@ class TrainingSettings:
     learning_rate : float
         Adam's.
     batch_size : int
-        Images a step.
+        Images per step.
     epochs : int
         Passes over the training images.
     """
@@ -215,11 +210,12 @@ def train(
                 verbose=0,
                 callbacks=[epoch_callback(tf, settings.epochs, progress)],
             )
-        trained = _layers(simulator, spiking, nengo)
-        populations = {
-            name: replace(population, bias=_bias(simulator, nengo, name).reshape(spiking.network.shapes[name]))
-            for name, population in spiking.populations.items()
-        }
+        trained = nengo.layers(_held(simulator))
+        biases = {name: simulator.data[ensemble].bias for name, ensemble in nengo.ensembles.items()}
+    populations = {
+        name: replace(population, bias=np.reshape(biases[name], spiking.network.shapes[name]))
+        for name, population in spiking.populations.items()
+    }
     network = spiking.network
     nodes = tuple(Node(node.name, node.inputs, trained.get(node.name, node.layer)) for node in network.nodes)
     after = Network(network.input_name, network.input_shape, nodes, {"trained_by": "nengo-dl"})
@@ -236,21 +232,9 @@ def epoch_callback(tf: Any, epochs: int, progress: Progress | None) -> Any:
     return tf.keras.callbacks.LambdaCallback(on_epoch_end=report)
 
 
-def _layers(simulator: Any, spiking: SpikingNetwork, nengo: NengoNetwork) -> dict[str, Any]:
-    """Return the layers as NengoDL holds them."""
-    weights, biases = (
-        {name: simulator.data[connection].weights for name, connection in connections.items()}
-        for connections in (nengo.weights, nengo.biases)
-    )
-    return read_back(spiking, weights, biases)
-
-
-def _bias(simulator: Any, nengo: NengoNetwork, population: str) -> FloatArray:
-    return np.asarray(simulator.data[nengo.ensembles[population]].bias, np.float32)
-
-
-def _counter_probes(nengo: NengoNetwork) -> list[Any]:
-    return [] if nengo.counters is None else nengo.counters.probes
+def _held(simulator: Any) -> Callable[[Any], AnyArray]:
+    """Return what gives the weights of a connection as NengoDL holds them."""
+    return lambda connection: np.asarray(simulator.data[connection].weights)
 
 
 def predict(simulator: Any, nengo: NengoNetwork, chunk: FloatArray, size: int, n_steps: int) -> dict[Any, AnyArray]:
@@ -274,7 +258,7 @@ def open_simulator(
     nengo_dl = import_nengo_dl()
     from nengo_dl.graph_optimizer import noop_planner, tree_planner
 
-    from snnrepro.simulators.nengo_dl_neurons import register
+    from snnrepro.simulators.nengo.dl_neurons import register
 
     register()
     with nengo.network:
@@ -298,9 +282,8 @@ def _fix_all_but_weights(nengo: NengoNetwork) -> None:
     """Keep training from changing what is not read back."""
     network, populations = nengo.network, set(nengo.ensembles.values())
     read = {*nengo.weights.values(), *nengo.biases.values()}
-    for one in [*network.connections, *network.ensembles]:
-        if one not in read and one not in populations:
-            network.config[one].trainable = False
+    for fixed in {*network.connections, *network.ensembles} - read - populations:
+        network.config[fixed].trainable = False
 
 
 @contextlib.contextmanager

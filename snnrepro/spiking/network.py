@@ -6,16 +6,23 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+import numpy as np
+
+from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
-from snnrepro.spiking.neurons import IF
-from snnrepro.spiking.prepare import Prepared, prepare, tail
+from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
+from snnrepro.spiking.neurons import CONSTANTS
+from snnrepro.spiking.schedule import Schedule, schedule_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
     from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.run import Progress, Run
+
+DEFAULT_N_STEPS = 15
+"""Time steps of a network for which no other number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +54,8 @@ class SpikingNetwork:
         Constant that is added to the readout, of its shape.
     provenance : mapping of str to str or float
         How it was made: recipe, calibration images, what was chosen.
+    schedule : Schedule
+        When each value is computed; follows from `network`.
 
     Raises
     ------
@@ -60,11 +69,24 @@ class SpikingNetwork:
     synapse: float | None = None
     readout_synapse: float | None = None
     dt: float = 0.001
-    n_steps: int = 15
+    n_steps: int = DEFAULT_N_STEPS
     correction: FloatArray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", schedule_of(self.network))
+        if self.correction is not None:
+            object.__setattr__(self, "correction", frozen(self.correction))
+        require(
+            self,
+            {
+                "dt: times must be above 0 s": is_number(self.dt, above=0),
+                "synapse: times must be above 0 s or None": is_time_or_none(self.synapse),
+                "readout_synapse: times must be above 0 s or None": is_time_or_none(self.readout_synapse),
+                "n_steps must be a whole number of at least 1": is_count(self.n_steps),
+            },
+        )
         problem = _problem(self)
         if problem:
             raise ModelError(f"SpikingNetwork: {problem}")
@@ -72,12 +94,17 @@ class SpikingNetwork:
     @property
     def growth(self) -> float:
         """By how much a spike of one step outweighs one of the next; 1 in a rate code."""
-        return max((_growth(population) for population in self.populations.values()), default=1.0)
+        return max((population.neuron.growth for population in self.populations.values()), default=1.0)
 
     @property
     def tail(self) -> Network | None:
         """What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it."""
-        return tail(Prepared(self.network, self.readout))
+        return self.schedule.tail
+
+    @property
+    def n_neurons(self) -> dict[str, int]:
+        """How many neurons each population has."""
+        return {name: math.prod(self.network.shapes[name]) for name in self.populations}
 
     def run(
         self,
@@ -144,32 +171,29 @@ def _problem(spiking: SpikingNetwork) -> str:
     missing, unknown = sorted(rectifiers - set(spiking.populations)), sorted(set(spiking.populations) - rectifiers)
     if missing or unknown:
         return f"rectifiers without neurons: {missing}; neurons without a rectifier: {unknown}"
-    readout = prepare(network).readout
+    readout = spiking.schedule.readout
     if spiking.readout != readout:
         return f"the readout must be {readout!r}, got {spiking.readout!r}"
     for name, population in spiking.populations.items():
         shape = tuple(network.shapes[name])
-        for field_ in ("threshold", "amplitude", "initial_potential", "bias", "subtracted"):
-            given = getattr(population, field_).shape
-            if any(size not in (1, full) for size, full in zip(given[::-1], shape[::-1])) or len(given) > len(shape):
-                return f"population {name!r}: {field_} {given} does not fit a layer of {shape}"
-    if len({_growth(population) for population in spiking.populations.values()}) > 1:
+        for constant in CONSTANTS:
+            own = getattr(population, constant).shape
+            if not _broadcasts(own, shape):
+                return f"population {name!r}: {constant} {own} does not fit a layer of {shape}"
+    if len({population.neuron.growth for population in spiking.populations.values()}) > 1:
         return "all populations need the same growth"
-    times = {name: getattr(spiking, name) for name in ("dt", "synapse", "readout_synapse")}
-    wrong = {name: value for name, value in times.items() if value is not None and not 0 < value < math.inf}
-    if wrong:
-        return f"times must be above 0 s, got {wrong}"
-    if type(spiking.n_steps) is not int or spiking.n_steps < 1:
-        return f"n_steps must be a whole number of at least 1, got {spiking.n_steps!r}"
+    correction, shape = spiking.correction, tuple(network.shapes[readout])
+    if correction is not None and not (_broadcasts(correction.shape, shape) and np.isfinite(correction).all()):
+        return f"correction must be finite numbers that fit the readout's {shape}, got {correction.shape}"
     return ""
 
 
-def _growth(population: Population) -> float:
-    return population.neuron.growth if isinstance(population.neuron, IF) else 1.0
+def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array can stand for one of `shape`, each of its axes of size 1 or whole."""
+    return len(own) <= len(shape) and all(size in (1, full) for size, full in zip(own[::-1], shape[::-1]))
 
 
 def scores_of(spiking: SpikingNetwork, readout: AnyArray) -> FloatArray:
     """Return the scores for what was read out, ``(n_images, *shape)``: the correction added, the tail computed."""
     corrected = readout if spiking.correction is None else readout + spiking.correction
-    behind = spiking.tail
-    return corrected if behind is None else behind.forward(corrected)
+    return corrected if spiking.tail is None else spiking.tail.forward(corrected)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.errors import DependencyError
-from snnrepro.simulators.nengo_counts import joined, run_of, run_of_none
-from snnrepro.simulators.nengo_network import build
+from snnrepro.simulators.nengo.network import build
+from snnrepro.spiking.run import Progress, Run
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
-    from snnrepro.spiking.run import Progress, Run
-    from snnrepro.spiking.spiking_network import SpikingNetwork
+    from snnrepro.spiking.network import SpikingNetwork
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
@@ -27,8 +26,6 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
     """
     if importlib.util.find_spec("nengo") is None:
         raise DependencyError("nengo is not installed; run: pip install nengo")
-    if not len(x):
-        return run_of_none(spiking, steps)
     import nengo
 
     written = build(spiking, counted=True)
@@ -41,6 +38,6 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
             shown["image"] = image.reshape(-1).astype(np.float64)
             simulator.reset()
             simulator.run_steps(steps[-1])
-            runs.append(run_of(spiking, written, steps, lambda probe: np.asarray(simulator.data[probe])[np.newaxis]))
+            runs.append(written.result(steps, lambda probe: np.asarray(simulator.data[probe])[np.newaxis]))
             progress(1 / len(x))
-    return joined(runs)
+    return Run.joined(runs)

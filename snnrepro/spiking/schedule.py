@@ -1,0 +1,111 @@
+"""When each value of a network with neurons is computed: once for an image, in every step, or after the last one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
+
+from snnrepro.errors import UnsupportedError
+from snnrepro.network.graph import Network
+from snnrepro.network.layers import LeakyReLU, MaxPool, Reduce, ReLU, Sigmoid, Softmax
+
+if TYPE_CHECKING:
+    from snnrepro.network.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The nodes of a network by when they are computed.
+
+    Attributes
+    ----------
+    network : Network
+        The network; each ReLU is a population of neurons.
+    readout : str
+        The value that is read from the spikes.
+    nodes : tuple of Node
+        What is computed before or in the steps, in order.
+    driven : frozenset of str
+        The values that spikes reach, those of the neurons among them: computed in every step. The others of `nodes`
+        depend on the image alone: computed once.
+    readers : mapping of str to tuple of Node
+        By value, the `nodes` that read it, in order.
+    tail : Network or None
+        What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it.
+    """
+
+    network: Network
+    readout: str
+    nodes: tuple[Node, ...]
+    driven: frozenset[str]
+    readers: Mapping[str, tuple[Node, ...]]
+    tail: Network | None
+
+
+def schedule_of(network: Network) -> Schedule:
+    """Return when the values of `network` are computed.
+
+    Raises
+    ------
+    UnsupportedError
+        A sigmoid or a softmax stands before neurons, or the readout is not one value; all such nodes are named.
+    """
+    behind = _depending_on((Sigmoid, Softmax), network.nodes)
+    readout = _readout(network, behind)
+    nodes = tuple(node for node in network.nodes if node.name not in behind)
+    tail = tuple(node for node in network.nodes if node.name in behind and readout != network.nodes[-1].name)
+    return Schedule(
+        network=network,
+        readout=readout,
+        nodes=nodes,
+        driven=frozenset(_depending_on((ReLU,), nodes)),
+        readers=readers_of(nodes),
+        tail=Network(readout, network.shapes[readout], tail, {}) if tail else None,
+    )
+
+
+def is_maximum(node: Node) -> bool:
+    """Whether a node takes a maximum, which is no linear map of spikes."""
+    return isinstance(node.layer, MaxPool) or (isinstance(node.layer, Reduce) and node.layer.kind == "max")
+
+
+def readers_of(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
+    """Return the nodes that read each value, in order, by its name."""
+    readers: dict[str, tuple[Node, ...]] = {}
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers[name] = (*readers.get(name, ()), node)
+    return readers
+
+
+def _depending_on(layers: tuple[Any, ...], nodes: Iterable[Node]) -> set[str]:
+    """Return the names of the nodes with one of these layers, and of all that depends on one."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node.layer, layers) or names.intersection(node.inputs):
+            names.add(node.name)
+    return names
+
+
+def _readout(network: Network, behind: set[str]) -> str:
+    output = network.nodes[-1].name
+    if output not in behind:
+        return output
+    tail = [node for node in network.nodes if node.name in behind]
+    problems = [
+        f"{type(node.layer).__name__} {node.name!r}: it stands behind a sigmoid or softmax, which a spiking network "
+        "has only after its readout"
+        for node in tail
+        if isinstance(node.layer, (ReLU, LeakyReLU)) or is_maximum(node)
+    ]
+    read = sorted({name for node in tail for name in node.inputs if name not in behind})
+    if len(read) > 1 and not problems:
+        problems = [
+            f"{type(node.layer).__name__} {node.name!r}: it reads {sorted(set(node.inputs) & set(read))}, and only one "
+            f"value may be read out"
+            for node in tail
+            if set(node.inputs) & set(read)
+        ]
+    if problems:
+        raise UnsupportedError(problems)
+    return read[0]

@@ -1,0 +1,75 @@
+"""How many weights the numbers of a network meet: synaptic operations of spikes, multiply-accumulates of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnrepro.arrays import frozen
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import IntArray
+    from snnrepro.network.graph import Network, Node
+    from snnrepro.spiking.network import SpikingNetwork
+
+
+def fan_outs(spiking: SpikingNetwork) -> dict[str, IntArray]:
+    """Return, for every value that linear layers read, how many nonzero weights each number of one image meets."""
+    shapes = spiking.network.shapes
+    fans: dict[str, IntArray] = {}
+    for node in spiking.schedule.nodes:
+        if isinstance(node.layer, (Dense, Conv, ConvTranspose)):
+            source = node.inputs[0]
+            met = fan_out(node, shapes[source], shapes[node.name])
+            fans[source] = fans[source] + met if source in fans else met
+    return fans
+
+
+def fan_out(node: Node, shape: tuple[int, ...], after: tuple[int, ...]) -> IntArray:
+    """Return how many nonzero weights of a linear layer each number of its input meets, int64, of the input's shape."""
+    layer: Any = node.layer
+    if isinstance(layer, Dense):
+        return np.broadcast_to(np.count_nonzero(layer.weights, axis=1), shape).astype(np.int64)
+    # What an input number meets does not depend on the output channel: each group has one for all of its own.
+    met_at = (layer.weights != 0).astype(np.float32)
+    if isinstance(layer, Conv):
+        mask = frozen(met_at.reshape(layer.groups, -1, *met_at.shape[1:]).sum(axis=1))
+    else:
+        mask = frozen(met_at.sum(axis=1, keepdims=True))
+    ones = np.ones((1, layer.groups, *after[1:]), np.float32)
+    strides, dilations, groups = layer.strides, layer.dilations, layer.groups
+    if isinstance(layer, Conv):  # its adjoint has the same weights; rows that no window reaches are added behind
+        reach = [
+            (size - 1) * stride + dilation * (k - 1) + 1 - before
+            for size, stride, dilation, k, (before, _) in zip(after[1:], strides, dilations, mask.shape[2:], layer.pads)
+        ]
+        pads = tuple((pad[0], end - size) for pad, end, size in zip(layer.pads, reach, shape[1:]))
+        adjoint: Any = ConvTranspose(mask, np.zeros(shape[0], np.float32), strides, dilations, pads, groups)
+    else:
+        adjoint = Conv(mask, np.zeros(shape[0], np.float32), strides, dilations, layer.pads, groups)
+    met: IntArray = np.rint(adjoint(ones)[0]).astype(np.int64)
+    return met
+
+
+def macs(network: Network) -> int:
+    """Return the multiply-accumulate operations of an image: every weight, once for each position where it is applied.
+
+    Parameters
+    ----------
+    network : Network
+        Padding counts like the pixels beside it, as is the custom.
+    """
+    shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
+    total = 0
+    for node in network.nodes:
+        layer = node.layer
+        if isinstance(layer, Dense):
+            total += layer.weights.size * math.prod(shapes[node.name][:-1])
+        elif isinstance(layer, Conv):
+            total += layer.weights.size * math.prod(shapes[node.name][1:])
+        elif isinstance(layer, ConvTranspose):
+            total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
+    return total
