@@ -228,18 +228,12 @@ def test_linear_layers_that_read_spikes_work_on_events():
 
 
 FAULTS = {
-    "a threshold": lambda neurons: _changed(neurons, 4, 1.25),
-    "what a spike subtracts": lambda neurons: _changed(neurons, 5, 0.5),
-    "an initial potential": lambda neurons: _changed(neurons, 3, 0.0),
-    "the retention": lambda neurons: (np.float32(0.5), *neurons.arguments[1:]),
-    "the reset": lambda neurons: (neurons.arguments[0], True, *neurons.arguments[2:]),
+    "a threshold": lambda constants: {"threshold": constants.threshold * np.float32(1.25)},
+    "what a spike subtracts": lambda constants: {"reset": constants.reset * np.float32(0.5)},
+    "an initial potential": lambda constants: {"initial": constants.initial * np.float32(0.0)},
+    "the retention": lambda constants: {"retention": np.float32(0.5)},
+    "the reset": lambda constants: {"to_zero": True},
 }
-
-
-def _changed(neurons, index, factor):
-    arguments = list(neurons.arguments)
-    arguments[index] = arguments[index] * np.float32(factor)
-    return tuple(arguments)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -250,7 +244,7 @@ def test_a_fault_in_the_neurons_is_seen(fault, monkeypatch):
 
     def faulty(*arguments):
         neurons = real(*arguments)
-        return dataclasses.replace(neurons, arguments=FAULTS[fault](neurons))
+        return dataclasses.replace(neurons, constants=neurons.constants._replace(**FAULTS[fault](neurons.constants)))
 
     monkeypatch.setattr(plan, "neurons_of", faulty)
     assert_seen()

@@ -9,6 +9,7 @@ import numpy as np
 
 from snnrepro.network.convolve import convolve
 from snnrepro.simulators.event import kernels
+from snnrepro.simulators.event.kernels import FireSizes
 from snnrepro.simulators.event.neurons import Spikes
 from snnrepro.simulators.plain import population_state
 
@@ -77,7 +78,7 @@ class Maximum:
         empty = Gained(np.zeros((n, source.size), np.float32), np.zeros((n, target.size), np.float32))
         total, largest = state = block.state(self.node.name) or empty
         out = np.empty((n, n_steps, target.n_places, target.channels), np.float32)
-        sizes = (n, n_steps, source.n_places, source.channels)
+        sizes = FireSizes(n, n_steps, source.n_places, source.channels)
         growth, flat = np.float32(self.growth), out.reshape(-1)
         kernels.gains(x.reshape(-1), self.windows, sizes, growth, total.reshape(-1), largest.reshape(-1), flat)
         block.leave(self.node.name, state)
@@ -150,10 +151,10 @@ class FireOnNumbers:
         layout, n_steps = self.neurons.layout, block.n_steps
         z = layout.inwards(block.numbers(self.source))
         masks, counts = layout.masks(block.n, n_steps), np.empty(block.n, np.int64)
-        sizes = (block.n, n_steps, layout.n_places, layout.channels)
-        moving = z.shape[1] == n_steps > 1
+        sizes = FireSizes(block.n, n_steps, layout.n_places, layout.channels)
+        varies = z.shape[1] == n_steps > 1
         potentials = block.potentials(self.neurons).reshape(-1)
-        self.neurons.fire(z.reshape(-1), moving, sizes, self.neurons.arguments, potentials, masks.reshape(-1), counts)
+        self.neurons.fire(z.reshape(-1), varies, sizes, self.neurons.constants, potentials, masks.reshape(-1), counts)
         return Spikes(self.neurons, masks, counts)
 
 

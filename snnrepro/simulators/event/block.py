@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnrepro.simulators.event.neurons import Events, Spikes, events_of
+from snnrepro.simulators.event.neurons import Spikes, events_of
 from snnrepro.simulators.event.readout import readout_of
 
 _NONE = np.empty(0, np.float32)
@@ -15,6 +15,7 @@ _NONE = np.empty(0, np.float32)
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.simulators.event.fans import Fan
+    from snnrepro.simulators.event.kernels import Events
     from snnrepro.simulators.event.layout import Layout
     from snnrepro.simulators.event.linear import Linear
     from snnrepro.simulators.event.neurons import Neurons
@@ -162,7 +163,7 @@ class Block:
         key = name, linear.source, linear.geometry.width
         if key not in self._events:
             frames = self.numbers(name)
-            self._events[key] = events_of(frames.reshape(-1, *frames.shape[2:]), *key[1:])
+            self._events[key] = events_of(frames, *key[1:])
         return self._events[key], self.n_steps if isinstance(value, Spikes) else value.shape[1]
 
     def _count(self, name: str, fan: Fan) -> IntArray:
@@ -176,7 +177,7 @@ class Block:
         """Return what a dense layer gives, without bias, for the sums of spikes, ``(n_images, n_kept, *shape)``."""
         sums, n_kept = self._summed(source), len(self._weights)
         return layer.sums(
-            events_of(sums.reshape(self.n * n_kept, -1), layer.source, layer.geometry.width), self.n, n_kept
+            events_of(sums.reshape(self.n, n_kept, -1), layer.source, layer.geometry.width), self.n, n_kept
         )
 
     def _weighted(self, name: str) -> FloatArray:

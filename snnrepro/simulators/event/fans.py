@@ -10,8 +10,9 @@ from snnrepro.simulators.event import kernels
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, IntArray
+    from snnrepro.simulators.event.kernels import Events
     from snnrepro.simulators.event.layout import Layout
-    from snnrepro.simulators.event.neurons import Events, Spikes
+    from snnrepro.simulators.event.neurons import Spikes
 
 
 class Fan:
@@ -32,7 +33,7 @@ class Fan:
     def count_numbers(self, values: AnyArray, events: Events | None) -> IntArray:
         """Return the operations of values ``(n_images, n_steps, *shape)``, ``(n_images,)``; `events` if there are."""
         if self._every is not None and events is not None:
-            return events.counts(len(values)) * self._every
+            return events.counts() * self._every
         active: IntArray = np.count_nonzero(values, axis=1).reshape(len(values), -1)
         return active @ self._met.reshape(-1)
 
@@ -49,7 +50,7 @@ class Fan:
             counted: IntArray = np.einsum("npc,pc->n", n_spikes, layout.inwards(self._met), dtype=np.float64)
             return counted.astype(np.int64)
         out = np.empty(n, np.int64)
-        kernels.operations(spikes.masks.reshape(-1), n_steps, words, *runs, out)
+        kernels.count_synops(spikes.masks.reshape(-1), n_steps, words, *runs, out)
         return out
 
     def _runs_of(self, layout: Layout) -> tuple[IntArray, IntArray] | None:

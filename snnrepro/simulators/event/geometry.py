@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.network.layers import Conv, ConvTranspose, MaxPool, Reduce
+from snnrepro.simulators.event.gather import Segments
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -41,10 +42,10 @@ class Geometry:
     width: int
 
     @cached_property
-    def arguments(self) -> tuple[AnyArray, ...]:
-        """For the kernels: flat int32."""
+    def segments(self) -> Segments:
+        """For the kernels."""
         fields = (self.rows, self.bases, self.left, self.right, self.shift)
-        return tuple(np.ascontiguousarray(field, dtype=np.int32).reshape(-1) for field in fields)
+        return Segments(*(np.ascontiguousarray(field, dtype=np.int32).reshape(-1) for field in fields))
 
 
 def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> Geometry:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.network.layers import Conv, ConvTranspose, Dense
-from snnrepro.simulators.event.gather import gather_numbers, gather_spikes
+from snnrepro.simulators.event.gather import Sizes, gather_numbers, gather_spikes
 from snnrepro.simulators.event.geometry import (
     Geometry,
     flat_geometry,
@@ -18,13 +18,14 @@ from snnrepro.simulators.event.geometry import (
     window_geometry,
     window_weights,
 )
+from snnrepro.simulators.event.kernels import Events, IFConstants
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.neurons import Spikes
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.network.graph import Node
-    from snnrepro.simulators.event.neurons import Events, Neurons
+    from snnrepro.simulators.event.neurons import Neurons
 
 _NO_MASKS = {lanes: np.empty(0, f"uint{lanes}") for lanes in (16, 32, 64)}
 
@@ -64,7 +65,7 @@ class Linear:
         layout = self.target
         masks, counts = layout.masks(n, n_steps), np.empty(n, np.int64)
         words, none = masks.reshape(-1), np.empty(0, np.float32)
-        self._gather(read, n, n_steps, neurons.arguments, True, potentials.reshape(-1), words, counts, none)
+        self._gather(read, n, n_steps, neurons.constants, True, potentials.reshape(-1), words, counts, none)
         return masks, counts
 
     def sums(self, read: Spikes | Events, n: int, n_steps: int) -> FloatArray:
@@ -76,21 +77,21 @@ class Linear:
         return layout.outwards(out)
 
     @cached_property
-    def _constants(self) -> tuple[Any, ...]:
+    def _constants(self) -> IFConstants:
         """No neurons: the bias alone."""
         bias = self.target.inwards(np.broadcast_to(self.bias, self.target.shape))[0]
         none = np.zeros_like(bias)
-        return np.float32(0), False, 0, none, none, none, bias
+        return IFConstants(np.float32(0), False, 0, none, none, none, bias)
 
     def _gather(self, read: Spikes | Events, n: int, n_steps: int, *others: Any) -> None:
         """Call the kernel; `others` are its arguments from `neurons` on."""
         source, geometry = self.source, self.geometry
         read_sizes = (source.n_places, geometry.width, source.channels)
-        sizes = (n, n_steps, *read_sizes, len(geometry.rows), len(geometry.left), self.target.channels)
+        sizes = Sizes(n, n_steps, *read_sizes, len(geometry.rows), len(geometry.left), self.target.channels)
         if isinstance(read, Spikes):
-            gather_spikes(read.words, sizes, geometry.arguments, self.weights, *others)
+            gather_spikes(read.words, sizes, geometry.segments, self.weights, *others)
         else:
-            gather_numbers(read.arguments, sizes, geometry.arguments, self.weights, *others)
+            gather_numbers(read, sizes, geometry.segments, self.weights, *others)
 
 
 def is_linear(node: Node) -> bool:

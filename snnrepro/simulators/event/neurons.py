@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.simulators.event import kernels
+from snnrepro.simulators.event.kernels import Events, IFConstants, LIFConstants
 from snnrepro.spiking.neurons import IF, LIF
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _BITS = np.array(
     [[bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - bin(byte).count("1")) for byte in range(256)]
 )
-_PLACES = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in range(256)]]).astype(np.uint8)
+_BITS_OF = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in range(256)]]).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Neurons:
     ----------
     fire : callable
         The compiled loop that runs them on given currents: `kernels.fire` or `kernels.fire_lif`.
-    arguments : tuple
+    constants : IFConstants or LIFConstants
         The loop's `neurons`; also those of the kernels of `gather` where the loop is `kernels.fire`.
     amplitude : numpy.ndarray
         Output of a spike, ``(n_places or 1, channels)``.
@@ -39,7 +40,7 @@ class Neurons:
 
     layout: Layout
     fire: Any
-    arguments: tuple[Any, ...]
+    constants: IFConstants | LIFConstants
     amplitude: FloatArray
     initial: FloatArray
 
@@ -73,32 +74,23 @@ def neurons_of(population: Population, dt: float, layout: Layout, current: AnyAr
     if np.array_equal(amplitude, np.broadcast_to(amplitude[:1], amplitude.shape)):
         amplitude = amplitude[:1]
     if isinstance(neuron, LIF):
-        per_place, (initial, bias) = _constants(layout, ((population.initial_potential, 0.0), (population.bias, 0.0)))
+        stride, (initial, bias) = _constants(layout, ((population.initial_potential, 0.0), (population.bias, 0.0)))
         times = (np.float32(dt), np.float32(neuron.tau_rc), np.float32(neuron.tau_ref))
-        arguments: tuple[Any, ...] = (
-            np.float32(neuron.gain),
-            *times,
-            np.float32(neuron.min_voltage),
-            per_place,
-            initial,
-            bias,
-        )
+        lif = LIFConstants(np.float32(neuron.gain), *times, np.float32(neuron.min_voltage), stride, initial, bias)
         potentials = np.tile(initial, layout.size // initial.size)
         state = np.concatenate(
             [potentials, np.zeros_like(potentials)]
-        )  # behind them what is left of refractory periods
-        return Neurons(layout, kernels.fire_lif, arguments, amplitude, state)
-    per_place, constants = _constants(
-        layout,
-        (
-            (population.initial_potential, 0.0),
-            (population.threshold, np.inf),  # the padding never fires
-            (population.subtracted, 0.0),
-            (population.bias + current, 0.0),
-        ),
+        )  # behind them, what is left of refractory periods
+        return Neurons(layout, kernels.fire_lif, lif, amplitude, state)
+    padded = (
+        (population.initial_potential, 0.0),
+        (population.threshold, np.inf),  # the padding never fires
+        (population.subtracted, 0.0),
+        (population.bias + current, 0.0),
     )
-    arguments = (np.float32(neuron.retention(dt)), neuron.reset == "zero", per_place, *constants)
-    return Neurons(layout, kernels.fire, arguments, amplitude, np.tile(constants[0], layout.size // constants[0].size))
+    stride, flat = _constants(layout, padded)
+    constants = IFConstants(np.float32(neuron.retention(dt)), neuron.reset == "zero", stride, *flat)
+    return Neurons(layout, kernels.fire, constants, amplitude, np.tile(flat[0], layout.size // flat[0].size))
 
 
 def _constants(layout: Layout, padded: tuple[tuple[AnyArray, float], ...]) -> tuple[int, list[FloatArray]]:
@@ -110,25 +102,6 @@ def _constants(layout: Layout, padded: tuple[tuple[AnyArray, float], ...]) -> tu
     same = all(np.array_equal(values, np.broadcast_to(values[:1], values.shape)) for values in wide)
     flat = [np.ascontiguousarray(values[:1] if same else values).reshape(-1) for values in wide]
     return 0 if same else layout.channels, flat
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """The numbers of a value that are not 0; fields as the kernel `gather_numbers` reads them."""
-
-    index: AnyArray
-    value: FloatArray
-    starts: AnyArray
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """For the kernel."""
-        return (self.index, self.value, self.starts)
-
-    def counts(self, n: int) -> IntArray:
-        """Return how many there are in each of `n` images, int64."""
-        bounds = self.starts[:: (len(self.starts) - 1) // n] if n else self.starts[:1]
-        return np.diff(bounds).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +136,11 @@ class Spikes:
 
         They are added to the sums of the steps `before`, in place, where there are some.
         """
-        n_images, n_steps, n_places, words = self.masks.shape
+        n_images, _, n_places, words = self.masks.shape
         shape = (n_images, len(weights), n_places, words * self.neurons.layout.lanes)
         total = np.zeros(shape, np.float32) if before is None else before
-        sizes = (n_images, n_steps, n_places * words, len(weights))
-        kernels.weighted_sums(
-            self.masks.reshape(-1), np.ascontiguousarray(weights).reshape(-1), sizes, total.reshape(-1)
-        )
+        flat = np.ascontiguousarray(weights).reshape(-1)
+        kernels.weighted_sums(self.masks.reshape(-1), flat, n_images, n_places * words, len(weights), total.reshape(-1))
         return total
 
     def numbers(self) -> FloatArray:
@@ -185,12 +156,13 @@ class Spikes:
 
 
 def events_of(values: FloatArray, layout: Layout, width: int) -> Events:
-    """Return the numbers that are not 0 of values ``(n_frames, *shape)``, in rows of `width` places."""
-    last = np.moveaxis(values, 1 + layout.axis, -1)
+    """Return the numbers that are not 0 of values ``(n_images, n_steps, *shape)``, in rows of `width` positions."""
+    last = np.moveaxis(values, 2 + layout.axis, -1)
     flat = np.ascontiguousarray(last).reshape(-1)
-    n_rows = len(values) * layout.n_places // width
-    index, value = np.empty(flat.size + 33, np.int32), np.empty(flat.size + 33, np.float32)
+    n_images, n_steps = values.shape[:2]
+    n_rows = n_images * n_steps * layout.n_places // width
+    indices, numbers = np.empty(flat.size + 33, np.int32), np.empty(flat.size + 33, np.float32)
     starts = np.empty(n_rows * width + 1, np.int32)
     channels = layout.shape[layout.axis]
-    kernels.events_of_values(flat, n_rows, width, channels, layout.channels, _PLACES, index, value, starts)
-    return Events(index, value, starts)
+    kernels.list_events(flat, n_rows, width, channels, layout.channels, _BITS_OF, indices, numbers, starts)
+    return Events(indices, numbers, starts, n_images, n_steps)
