@@ -29,8 +29,9 @@ from snnrepro.simulators.event.simd import (
 )
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import ByteArray, FloatArray, Int32Array, IntArray, WordArray
-    from snnrepro.simulators.event.kernels import Events, IFConstants
+    from snnrepro.arrays import ByteArray, FloatArray, Int32Array, WordArray
+    from snnrepro.simulators.event.kernels import Events, Firing, IFConstants
+    from snnrepro.simulators.event.segments import Segments
     from snnrepro.simulators.event.simd import Vector
 
 _STEPS = 4
@@ -40,41 +41,13 @@ _GROUP = 8
 """Steps whose lists `gather_numbers` makes before their sums: a block of weights serves all of them from the cache."""
 
 
-class Segments(NamedTuple):
-    """The segments of input rows that the output positions of a linear layer see.
-
-    Attributes
-    ----------
-    rows : numpy.ndarray
-        int32, flat ``(output rows, segments)``: the input row, -1 where there is none.
-    bases : numpy.ndarray
-        int32, ``(segments,)``: the row of weights of the first number of the segment's input row.
-    left, right : numpy.ndarray
-        int32, ``(positions of an output row,)``: those seen of each input row are ``left <= position < right``.
-    shift : numpy.ndarray
-        int32, as `left`: what is added to all rows of weights.
-    """
-
-    rows: Int32Array
-    bases: Int32Array
-    left: Int32Array
-    right: Int32Array
-    shift: Int32Array
-
-
 class Sizes(NamedTuple):
-    """What a linear layer reads and gives: positions in rows, and channels of a position (padded where they are bits).
-
-    `in_width` and `out_width` are the positions of a row.
-    """
+    """What a linear layer reads and gives: positions, and channels of a position (padded where they are bits)."""
 
     n_images: int
     n_steps: int
     in_positions: int
-    in_width: int
     in_channels: int
-    out_rows: int
-    out_width: int
     out_channels: int
 
 
@@ -187,9 +160,7 @@ def gather_spikes(
     weights: FloatArray,
     neurons: IFConstants,
     fires: bool,
-    potentials: FloatArray,
-    masks: WordArray,
-    counts: IntArray,
+    firing: Firing,
     out: FloatArray,
 ) -> None:
     """Sum the weight rows of the spikes that each output position sees; fire neurons on the sums, or give the sums.
@@ -199,13 +170,12 @@ def gather_spikes(
     spikes : words of the masks that are read: image, step, position, channels.
     weights : block of channels, weight row, channel in the block.
     fires : whether there are neurons; otherwise only their bias is added.
-    potentials : as in `kernels.fire`; empty where not `fires`.
-    masks : words, result where `fires`: image, step, position, channels; else an empty array of the words.
-    counts : result: spikes of each image.
+    firing : where not `fires`, potentials and masks are empty; words are those of the target's layout.
     out : result where not `fires`: the sums, in the order of the masks.
     """
     n_images, n_steps, channels = sizes.n_images, sizes.n_steps, sizes.out_channels
-    in_width, out_width = sizes.in_width, sizes.out_width
+    in_width, out_width = segments.width, segments.left.size
+    potentials, masks, counts = firing
     lanes = masks.itemsize * 8
     blocks = channels // lanes
     words = sizes.in_channels // (spikes.itemsize * 8)
@@ -213,7 +183,8 @@ def gather_spikes(
     n_segments = segments.bases.size
     retention = splat(neurons.retention, masks)
     zero = splat(np.float32(0), masks)
-    out_positions = sizes.out_rows * out_width
+    out_rows = segments.rows.size // n_segments
+    out_positions = out_rows * out_width
     block_size = weights.size // blocks
     # Lists begin an odd number of lines of the cache apart, or all would want the same lines of it.
     longest = (((n_segments * in_width * sizes.in_channels + 15) >> 4) | 1) << 4
@@ -224,7 +195,7 @@ def gather_spikes(
 
     for image in range(n_images):
         fired = 0
-        for row in range(sizes.out_rows):
+        for row in range(out_rows):
             first_position = row * out_width
             if fires:
                 before = image * out_positions
@@ -292,20 +263,20 @@ def gather_numbers(
     weights: FloatArray,
     neurons: IFConstants,
     fires: bool,
-    potentials: FloatArray,
-    masks: WordArray,
-    counts: IntArray,
+    firing: Firing,
     out: FloatArray,
 ) -> None:
     """Sum the weight rows of numbers that each output position sees, times the numbers; the rest as `gather_spikes`."""
     n_images, n_steps, channels = sizes.n_images, sizes.n_steps, sizes.out_channels
-    in_width, out_width = sizes.in_width, sizes.out_width
+    in_width, out_width = segments.width, segments.left.size
+    potentials, masks, counts = firing
     bases, left, right = segments.bases, segments.left, segments.right
     lanes = masks.itemsize * 8
     blocks = channels // lanes
     n_segments = bases.size
     retention = splat(neurons.retention, masks)
-    out_positions = sizes.out_rows * out_width
+    out_rows = segments.rows.size // n_segments
+    out_positions = out_rows * out_width
     block_size = weights.size // blocks
     longest = 0  # the lists of a row of output positions
     for column in range(out_width):
@@ -318,7 +289,7 @@ def gather_numbers(
 
     for image in range(n_images):
         fired = 0
-        for row in range(sizes.out_rows):
+        for row in range(out_rows):
             first_position = row * out_width
             if fires:
                 before = image * out_positions

@@ -34,47 +34,25 @@ if TYPE_CHECKING:
 
 
 class IFConstants(NamedTuple):
-    """The constants of integrate-and-fire neurons.
+    """The constants of integrate-and-fire neurons; arrays are flat."""
 
-    Attributes
-    ----------
-    retention : numpy.float32
-        Factor of the potential per step.
-    to_zero : bool
-        Whether a spike resets the potential to zero.
-    stride : int
-        How far the constants of one position lie from those of the next; 0 where all positions have the same.
-    initial, threshold, reset, bias : numpy.ndarray
-        float32, flat: initial potential, threshold, what a spike subtracts, constant current.
-    """
-
-    retention: np.float32
-    to_zero: bool
-    stride: int
-    initial: FloatArray
+    retention: np.float32  # factor of the potential per step
+    to_zero: bool  # whether a spike resets the potential to zero
+    stride: int  # how far the constants of one position lie from those of the next; 0: all positions have the same
+    initial: FloatArray  # potential before the first step
     threshold: FloatArray
-    reset: FloatArray
-    bias: FloatArray
+    reset: FloatArray  # what a spike subtracts
+    bias: FloatArray  # current of every step
 
 
 class LIFConstants(NamedTuple):
-    """The constants of leaky integrate-and-fire neurons, `stride`, `initial` and `bias` as in `IFConstants`.
+    """The constants of leaky integrate-and-fire neurons; the last three as in `IFConstants`."""
 
-    Attributes
-    ----------
-    gain : numpy.float32
-        Current per input.
-    dt, tau_rc, tau_ref : numpy.float32
-        Step, membrane time constant and refractory period, s.
-    min_voltage : numpy.float32
-        Lowest potential.
-    """
-
-    gain: np.float32
-    dt: np.float32
+    gain: np.float32  # current per input
+    dt: np.float32  # s, as the next two
     tau_rc: np.float32
     tau_ref: np.float32
-    min_voltage: np.float32
+    min_voltage: np.float32  # lowest potential
     stride: int
     initial: FloatArray
     bias: FloatArray
@@ -89,24 +67,20 @@ class FireSizes(NamedTuple):
     channels: int
 
 
+class Firing(NamedTuple):
+    """Where the loops over neurons leave what they do; arrays are flat."""
+
+    potentials: FloatArray  # image, position, channel: where neurons begin, then where they end; empty: initially
+    masks: WordArray  # image, step, position, channels: the spikes
+    counts: IntArray  # of each image
+
+
 class Events(NamedTuple):
-    """The numbers of a value that are not 0.
+    """The numbers of a value that are not 0."""
 
-    Attributes
-    ----------
-    indices : numpy.ndarray
-        int32: where each stands in its row: position times padded channels, plus channel. 32 more than there are.
-    values : numpy.ndarray
-        float32: what it is.
-    starts : numpy.ndarray
-        int32: where those of each position begin, counted over images, steps, rows and positions.
-    n_images, n_steps : int
-        Of the value.
-    """
-
-    indices: Int32Array
+    indices: Int32Array  # in their row: position times padded channels, plus channel; 32 more than there are
     values: FloatArray
-    starts: Int32Array
+    starts: Int32Array  # where those of each position begin, counted over images, steps, rows and positions
     n_images: int
     n_steps: int
 
@@ -133,26 +107,16 @@ def fire_lanes(
 
 
 @kernel
-def fire(
-    z: FloatArray,
-    varies: bool,
-    sizes: FireSizes,
-    neurons: IFConstants,
-    potentials: FloatArray,
-    masks: WordArray,
-    counts: IntArray,
-) -> None:
+def fire(z: FloatArray, varies: bool, sizes: FireSizes, neurons: IFConstants, firing: Firing) -> None:
     """Run integrate-and-fire neurons on given currents.
 
     Parameters
     ----------
     z : one for each neuron in each image, and in each step where `varies`.
     varies : whether the currents change from step to step.
-    potentials : image, position, channel: where the neurons begin, and result: where they end; or empty.
-    masks : result: image, step, position, channels.
-    counts : result: spikes of each image.
     """
     n_images, n_steps, n_positions, channels = sizes
+    potentials, masks, counts = firing
     lanes = masks.itemsize * 8
     blocks = channels // lanes
     retention = splat(neurons.retention, masks)
@@ -184,27 +148,16 @@ def fire(
 
 
 @kernel
-def fire_lif(
-    z: FloatArray,
-    varies: bool,
-    sizes: FireSizes,
-    neurons: LIFConstants,
-    potentials: FloatArray,
-    masks: WordArray,
-    counts: IntArray,
-) -> None:
-    """Run leaky integrate-and-fire neurons on given inputs; parameters as `fire`, but for the potentials.
+def fire_lif(z: FloatArray, varies: bool, sizes: FireSizes, neurons: LIFConstants, firing: Firing) -> None:
+    """Run leaky integrate-and-fire neurons on given inputs; parameters as `fire`.
 
-    Parameters
-    ----------
-    potentials : image, potentials and then what is left of the refractory periods, s; or empty.
+    The potentials of each image are followed by what is left of the refractory periods, s.
 
-    Notes
-    -----
     The equation of `LIF`, as the plain simulator has it. Most neurons spend a step outside their refractory period or
     inside it; those that leave it, and those that fire, are looked at one by one.
     """
     n_images, n_steps, n_positions, channels = sizes
+    potentials, masks, counts = firing
     dt, tau_rc = neurons.dt, neurons.tau_rc
     lanes = masks.itemsize * 8
     blocks = channels // lanes
