@@ -12,7 +12,9 @@ if TYPE_CHECKING:  # numpy.typing came with NumPy 1.20; the thesis's stack has 1
     AnyArray = npt.NDArray[Any]
     FloatArray = npt.NDArray[np.float32]
     IntArray = npt.NDArray[np.int64]
+    Int32Array = npt.NDArray[np.int32]
     ByteArray = npt.NDArray[np.uint8]
+    WordArray = npt.NDArray[np.unsignedinteger[Any]]
 
 
 def frozen(values: Any) -> FloatArray:
