@@ -28,14 +28,11 @@ PARTS = [
 ]
 LEVEL = {name: level for level, part in enumerate(PARTS) for name in part}
 
-# Circles that are still there; a new one fails, and so does one in this list that is gone.
-KNOWN = [
-    ("snnrepro.network.archive", "snnrepro.network.graph"),
-    ("snnrepro.spiking.archive", "snnrepro.spiking.network"),
-]
-
 # An import inside a function that closes a circle on purpose: (module, imported module) -> the reason.
-LATE = {}
+LATE = {
+    ("snnrepro.network.graph", "snnrepro.network.archive"): "Network.save is public and calls what stands above it",
+    ("snnrepro.spiking.network", "snnrepro.spiking.archive"): "SpikingNetwork.save is public, likewise",
+}
 
 
 def _modules(root):
@@ -131,7 +128,7 @@ def test_an_upward_import_would_be_noticed():
 def test_no_modules_import_one_another(root):
     pairs = set(_imports(_modules(root), for_types=False))
     assert pairs.issuperset(LATE), "an import in LATE is gone"
-    assert _circles(pairs - LATE.keys()) == KNOWN
+    assert _circles(pairs - LATE.keys()) == []
 
 
 CIRCLES = {

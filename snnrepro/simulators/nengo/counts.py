@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from snnrepro.simulators.nengo.views import PADDING, View
+from snnrepro.network.indexing import PADDING
+from snnrepro.simulators.nengo.views import View
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
+from snnrepro.network.indexing import PADDING
 from snnrepro.network.layers import (
     Add,
     Affine,
@@ -20,7 +21,7 @@ from snnrepro.network.layers import (
     Reduce,
 )
 from snnrepro.network.padding import same_pads
-from snnrepro.simulators.nengo.views import PADDING, View, matrix, whole
+from snnrepro.simulators.nengo.views import View, matrix, whole
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray

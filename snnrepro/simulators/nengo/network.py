@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from snnrepro.network.indexing import PADDING
 from snnrepro.network.layers import Pad, ReLU, Reshape, Select, Transpose
 from snnrepro.simulators.nengo.counts import Counters
 from snnrepro.simulators.nengo.layers import LayerWriter, layers_of
-from snnrepro.simulators.nengo.views import PADDING, View, maximum_windows, whole
+from snnrepro.simulators.nengo.views import View, maximum_windows, whole
 from snnrepro.spiking.network import scores_of
 from snnrepro.spiking.neurons import LIF
 from snnrepro.spiking.run import Run

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool, Pad
-from snnrepro.network.padding import window
+from snnrepro.network.indexing import PADDING, moved, of_channels, reduced, windows
+from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
-    from snnrepro.network.layers import Layer, Pads, Reduce
-
-PADDING = -1
-"""The index of an entry that is always 0."""
+    from snnrepro.network.layers import Layer, Reduce
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +38,7 @@ class View:
 
     def moved(self, layer: Layer) -> View:
         """Return what a layer that only picks and moves entries gives (Reshape, Transpose, Select, Pad with 0)."""
-        if isinstance(layer, Pad):
-            layer = Pad(layer.pads, float(PADDING))
-        indices: Any = self.indices[np.newaxis]
-        return View(self.source, np.asarray(layer(indices)[0], np.int64))
+        return View(self.source, moved(layer, self.indices))
 
     def broadcast(self, shape: Sequence[int]) -> View:
         """Return the value broadcast to a shape."""
@@ -84,30 +78,17 @@ class Matrix:
         return Matrix((self.shape[0], size), self.rows[kept], columns[kept], self.values[kept])
 
 
-def windows(
-    shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads
-) -> IntArray:
-    """Return the indices of what each window of an image sees, ``(channels, n_windows, kernel)``, `PADDING` outside."""
-    positions: Any = np.arange(math.prod(shape)).reshape(1, *shape)
-    positions = np.asarray(Pad(((0, 0), *pads), float(PADDING))(positions)[0], np.int64)
-    counts = [window(*axis) for axis in zip(shape[1:], kernel, strides, dilations, pads)]
-    for axis, (count, k, stride, dilation) in enumerate(zip(counts, kernel, strides, dilations)):
-        picked = np.arange(count)[:, np.newaxis] * stride + np.arange(k) * dilation
-        # (channels, *windows so far, *rest, *kernel so far): the new kernel axis goes to the end.
-        positions = np.moveaxis(np.take(positions, picked, axis=axis + 1), axis + 2, -1)
-    seen: IntArray = positions.reshape(shape[0], math.prod(counts), math.prod(kernel))
-    return seen
-
-
 def maximum_windows(layer: MaxPool | Reduce, shape: Sequence[int]) -> IntArray:
     """Return the indices among which each number of a maximum is the largest, ``(n_out, n_candidates)``."""
     if isinstance(layer, MaxPool):
-        seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
+        seen = _seen(layer, shape, layer.output_shape(tuple(shape)))
         return seen.reshape(-1, seen.shape[-1])
-    positions = np.arange(math.prod(shape)).reshape(tuple(shape))
-    last = [len(shape) - 1 - axis for axis in range(len(layer.axes))][::-1]
-    moved = np.moveaxis(positions, layer.axes, last)
-    return moved.reshape(-1, math.prod(shape[axis] for axis in layer.axes))
+    return reduced(layer.axes, shape)
+
+
+def _seen(layer: Conv | AveragePool | MaxPool, shape: Sequence[int], after: Sequence[int]) -> IntArray:
+    """Return the indices of what each window of an image sees, ``(channels, n_windows, kernel)``."""
+    return of_channels(windows(layer, shape, after), shape)
 
 
 def matrix(layer: Conv | ConvTranspose | AveragePool | Reduce, shape: Sequence[int], after: Sequence[int]) -> Matrix:
@@ -119,16 +100,16 @@ def matrix(layer: Conv | ConvTranspose | AveragePool | Reduce, shape: Sequence[i
         adjoint = Conv(layer.weights, bias, layer.strides, layer.dilations, layer.pads, layer.groups)
         return _convolution(adjoint, after, shape).transposed
     if isinstance(layer, AveragePool):
-        return _average(layer, shape)
+        return _average(layer, shape, after)
     sizes = math.prod(after), math.prod(shape)
     rows = np.broadcast_to(np.arange(sizes[0]).reshape(tuple(after)), tuple(shape)).reshape(-1)
     return Matrix(sizes, rows, np.arange(sizes[1]), np.full(sizes[1], sizes[0] / sizes[1], np.float32))
 
 
 def _convolution(layer: Conv, shape: Sequence[int], after: Sequence[int]) -> Matrix:
-    out, per_group, *kernel = layer.weights.shape
+    out, per_group = layer.weights.shape[:2]
     groups = layer.groups
-    seen = windows(shape, kernel, layer.strides, layer.dilations, layer.pads)
+    seen = _seen(layer, shape, after)
     n_windows, n_kernel = seen.shape[1:]
     # Axes: groups, out, in, windows, kernel.
     columns = seen.reshape(groups, 1, per_group, n_windows, n_kernel)
@@ -139,8 +120,8 @@ def _convolution(layer: Conv, shape: Sequence[int], after: Sequence[int]) -> Mat
     return Matrix((math.prod(after), math.prod(shape)), rows[kept], columns[kept], values[kept])
 
 
-def _average(layer: AveragePool, shape: Sequence[int]) -> Matrix:
-    seen = windows(shape, layer.kernel, layer.strides, layer.dilations, layer.pads)
+def _average(layer: AveragePool, shape: Sequence[int], after: Sequence[int]) -> Matrix:
+    seen = _seen(layer, shape, after)
     inside = (seen != PADDING).sum(axis=-1, keepdims=True)
     # What the layer gives for ones is the share of a window that lies inside: it tells the denominator.
     shares = layer(np.ones((1, *shape), np.float32))[0].reshape(*seen.shape[:2], 1)
