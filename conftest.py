@@ -39,6 +39,15 @@ def python(record_testsuite_property):
     return version
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_decoder_cache():
+    """Nengo's cache in the home folder is locked by one process: with others beside it, it warns or gives up."""
+    if importlib.util.find_spec("nengo") is not None:
+        import nengo
+
+        nengo.rc.set("decoder_cache", "enabled", "False")
+
+
 @pytest.fixture(scope="session")
 def tf():
     """TensorFlow with Keras 2, through the package's own loader."""

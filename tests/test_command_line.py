@@ -221,7 +221,7 @@ def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(monkeypatch):
     from importlib import import_module
 
     printing = import_module("snnrepro.cli.print")
-    workloads = cells.chosen("quick", ["dense"])
+    workloads = cells.workloads("quick", ["dense"])
     for is_terminal in (True, False):
         output = io.StringIO()
         monkeypatch.setattr(printing, "Console", functools.partial(Console, file=output, force_terminal=is_terminal))
