@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 from pathlib import Path
 
 import hypothesis
@@ -29,14 +28,6 @@ def pytest_addoption(parser):
 def pytest_report_header(config):
     source = config.getoption("--data") or os.environ.get("SNNREPRO_MNIST")
     return f"snnrepro: MNIST from {source or 'the first source there is'}"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def python(record_testsuite_property):
-    """The version of Python, in the outcome that a cell of the matrix leaves (``--junitxml``)."""
-    version = platform.python_version()
-    record_testsuite_property("python", version)
-    return version
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -102,22 +102,31 @@ def lock(cell):
 
 
 def outcome(xml):
-    """Return Python's version, the day and the outcome that a cell's run left in JUnit's format."""
+    """Return the day and the outcome of a cell's run, which it left in JUnit's format."""
     suite = ElementTree.fromstring(xml).find("testsuite")
     counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
     told = [(passed, "passed"), (counts["skipped"], "skipped")]
     told += [(counts["failures"], "failed"), (counts["errors"], "errors")]
-    properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
     text = ", ".join(f"{number:,} {what}" for number, what in told if number or what == "passed")
-    return properties["python"], suite.get("timestamp")[:10], text
+    return suite.get("timestamp")[:10], text
 
 
-def row(cell, xml):
-    """Return the table's row of a cell."""
+def row(cell, python=None, xml=None):
+    """Return the table's row of a cell: its Python and what its run left; without them it was not run."""
     holds = declared(cell)
-    python, day, text = outcome(xml)
-    return [f"`{cell}`", python, *(holds[package] for package in COLUMNS.values()), day, text]
+    day, text = ("–", "not run") if xml is None else outcome(xml)
+    return [f"`{cell}`", python or python_of(cell), *(holds[package] for package in COLUMNS.values()), day, text]
+
+
+def row_of_last_run(cell):
+    """Return the table's row of a cell whose environment is there and has been run, or None."""
+    environment = ROOT / ".tox" / cell
+    if not (environment / "outcome.xml").exists():
+        return None
+    made_with = (environment / "pyvenv.cfg").read_text(encoding="utf-8")
+    python = re.search(r"^version(?:_info)? *= *([0-9.]+)", made_with, re.MULTILINE).group(1)
+    return row(cell, python, (environment / "outcome.xml").read_text(encoding="utf-8"))
 
 
 def rows(readme):
@@ -128,9 +137,9 @@ def rows(readme):
 
 
 def with_table(readme, new):
-    """Return the README with a table of the rows it has and of `new` ones in their place."""
-    there = {**rows(readme), **{row[0]: row for row in new}}
-    shown = [there[f"`{cell}`"] for cell in cells() if f"`{cell}`" in there]
+    """Return the README with a row for each cell: its `new` one, the one that is there, or one that says "not run"."""
+    there = {**rows(readme), **{each[0]: each for each in new}}
+    shown = [there.get(f"`{cell}`", row(cell)) for cell in cells()]
     table = ["| " + " | ".join(line) + " |" for line in [HEADING, *shown]]
     table.insert(1, "|---" * len(HEADING) + "|")
     before, _, rest = readme.partition(_FIRST)
@@ -143,12 +152,12 @@ def main(arguments):
         for cell in arguments[1:]:
             lock(cell)
         return
-    results = {cell: ROOT / ".tox" / cell / "outcome.xml" for cell in cells()}
-    new = [row(cell, path.read_text(encoding="utf-8")) for cell, path in results.items() if path.exists()]
+    new = {cell: row_of_last_run(cell) for cell in cells()}
     readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), new), encoding="utf-8")
-    for cell, path in results.items():
-        print(f"{cell}: {'written' if path.exists() else 'not run: its row is as it was'}")
+    text = with_table(readme.read_text(encoding="utf-8"), filter(None, new.values()))
+    readme.write_text(text, encoding="utf-8")
+    for cell, found in new.items():
+        print(f"{cell}: {found[-1] if found else 'no run found, its row is as it was'}")
 
 
 if __name__ == "__main__":

@@ -98,19 +98,19 @@ def _trimmed(version):
 
 
 OUTCOME = """<?xml version="1.0"?><testsuites><testsuite name="pytest" errors="0" failures="{failures}" skipped="30"
-tests="1030" time="1" timestamp="2026-11-25T20:45:00.1+00:00"><properties><property name="python" value="3.8.18"/>
-</properties></testsuite></testsuites>"""
+tests="1030" time="1" timestamp="2026-11-25T20:45:00.1+00:00"></testsuite></testsuites>"""
 
 
 def test_the_table_is_written_from_the_cells_own_results(root):
     readme = (root / "README.md").read_text(encoding="utf-8")
-    row = stacks.row("py38-thesis", OUTCOME.format(failures=0))
+    row = stacks.row("py38-thesis", "3.8.18", OUTCOME.format(failures=0))
     assert row[:3] == ["`py38-thesis`", "3.8.18", "2.4.0"]
     assert row[-2:] == ["2026-11-25", "1,000 passed, 30 skipped"]
-    assert stacks.row("py38-thesis", OUTCOME.format(failures=2))[-1] == "998 passed, 30 skipped, 2 failed"
+    assert stacks.row("py38-thesis", "3.8.18", OUTCOME.format(failures=2))[-1] == "998 passed, 30 skipped, 2 failed"
     written = stacks.with_table(readme, [row])
     assert stacks.rows(written) == {**stacks.rows(readme), "`py38-thesis`": row}
     assert stacks.with_table(written, []) == written
+    assert stacks.row("py38-thesis")[-2:] == ["–", "not run"]
 
 
 @pytest.mark.skipif(bool(CELL), reason="the table is written from what this run gives")
@@ -123,9 +123,8 @@ def test_the_readme_shows_every_cell_with_the_versions_that_it_declares(root):
         assert {name: shown[name] for name in stacks.COLUMNS} == {
             name: declared[package] for name, package in stacks.COLUMNS.items()
         }
-        assert shown["Python"].startswith(f"{stacks.python_of(cell)}.")
-        assert " passed" in shown["outcome"]
-        assert "failed" not in shown["outcome"]
+        assert shown["Python"].startswith(stacks.python_of(cell))
+        assert shown["outcome"] == "not run" or re.fullmatch(r"[\d,]+ passed, \d+ skipped", shown["outcome"])
 
 
 def test_the_workflow_runs_every_cell(root):
