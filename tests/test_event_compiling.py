@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snnrepro.simulators.event import run as event
+from snnrepro.simulators import event
 from tests.test_event_simulator import small
 
 SCRIPT = """

@@ -56,16 +56,20 @@ def test_neurons_with_any_constants_fire_in_the_steps_of_the_plain_simulator(see
         assert np.mean(found[name] != train) <= MOVED, name
 
 
-@pytest.mark.parametrize("constant", ["gain", "dt", "tau_rc", "tau_ref"])
+CONSTANTS = {"gain": 0, "dt": 1, "tau_rc": 2, "tau_ref": 3}
+
+
+@pytest.mark.parametrize("constant", CONSTANTS)
 def test_a_wrong_constant_is_seen(constant, monkeypatch):
-    right = plan.pack_population
+    right = plan.neurons_of
 
     def wrong(*arguments):
         neurons = right(*arguments)
-        changed = {constant: getattr(neurons.constants, constant) * np.float32(1.1)}
-        return dataclasses.replace(neurons, constants=neurons.constants._replace(**changed))
+        given = list(neurons.arguments)
+        given[CONSTANTS[constant]] *= np.float32(1.1)
+        return dataclasses.replace(neurons, arguments=tuple(given))
 
-    monkeypatch.setattr(plan, "pack_population", wrong)
+    monkeypatch.setattr(plan, "neurons_of", wrong)
     spiking, x = network(0, LIF(max_rate=60.0))
     plain, found = spike_trains(spiking, x, N_STEPS), trains(spiking, x, N_STEPS)
     assert max(np.mean(found[name] != train) for name, train in plain.items()) > MOVED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -199,6 +200,8 @@ def test_a_model_with_changed_nodes_is_read_or_refused(outcomes, data):
 def test_enough_of_both_answers_came(outcomes, request):
     if not sum(outcomes.values()):
         pytest.skip("the fuzzing above did not run")
+    if "PYTEST_XDIST_WORKER" in os.environ and len({kind for kind, _ in outcomes}) < 3:
+        pytest.skip("a part of the fuzzing above ran in another process")
     assert sum(outcomes.values()) >= 1400
     assert outcomes["bytes", "refused"] >= 400
     assert min(outcomes["changed bytes", "refused"], outcomes["changed nodes", "refused"]) >= 50

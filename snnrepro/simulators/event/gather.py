@@ -1,38 +1,35 @@
 """The compiled loops of linear layers: the weight rows of what is not 0 are added up, and neurons fire on the sums.
 
 Four time steps are taken together. What a neuron that is read does in them is one of 15 patterns of spikes, and the
-rows of all that an output position sees with the same pattern are added up once, whatever number of spikes it has: from
+rows of all that an output place sees with the same pattern are added up once, whatever number of spikes it has: from
 these 15 sums come those of the four steps. So a neuron costs a row, not a row for each of its spikes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from snnrepro.compiling import kernel
-from snnrepro.simulators.event.kernels import fire_lanes, load_constants
 from snnrepro.simulators.event.simd import (
-    add,
     at,
+    choose,
     copy_32,
-    fma,
+    fill,
+    hidden,
     load,
     lowest_bit,
-    opaque,
+    minus,
     patterns,
+    plus,
+    population_count,
     put,
-    splat,
+    reaches,
     store,
+    times_plus,
 )
-
-if TYPE_CHECKING:
-    from snnrepro.arrays import ByteArray, FloatArray, Int32Array, WordArray
-    from snnrepro.simulators.event.kernels import Events, Firing, IFConstants
-    from snnrepro.simulators.event.segments import Segments
-    from snnrepro.simulators.event.simd import Vector
 
 _STEPS = 4
 """Steps taken together by `gather_spikes`: its patterns, and the sums that it keeps in registers."""
@@ -41,73 +38,43 @@ _GROUP = 8
 """Steps whose lists `gather_numbers` makes before their sums: a block of weights serves all of them from the cache."""
 
 
-class Sizes(NamedTuple):
-    """What a linear layer reads and gives: positions, and channels of a position (padded where they are bits)."""
-
-    n_images: int
-    n_steps: int
-    in_positions: int
-    in_channels: int
-    out_channels: int
-
-
 @njit(inline="always", error_model="numpy")
-def _rows(
-    total: Vector, lists: Int32Array, begin: int, end: int, weights: FloatArray, offset: int, masks: WordArray
-) -> Vector:
+def _rows(total: Any, lists: Any, begin: Any, end: Any, weights: Any, offset: Any, masks: Any) -> Any:
     """Return `total` and the rows of a list."""
     event = np.intp(begin)
     stop = np.intp(end)
     while event != stop:
-        total = add(total, load(weights, offset + np.intp(at(lists, event)), masks))
-        event = opaque(event + 1)  # lists are short: an unrolled loop would only have more ends to predict
+        total = plus(total, load(weights, offset + np.intp(at(lists, event)), masks))
+        event = hidden(event + 1)  # lists are short: an unrolled loop would only have more ends to predict
     return total
 
 
 @njit(error_model="numpy")
-def _copy(source: FloatArray, first: int, target: FloatArray, start: int, n: int, masks: WordArray) -> None:
-    """Write ``source[first : first + n]`` to `target` from `start` on."""
+def _copy(source: Any, first: Any, target: Any, place: Any, n: Any, masks: Any) -> None:
+    """Write ``source[first : first + n]`` to `target` from `place` on."""
     for number in range(0, n, masks.itemsize * 8):
-        store(target, start + number, load(source, first + number, masks))
+        store(target, place + number, load(source, first + number, masks))
 
 
 @njit(error_model="numpy")
 def _begin(
-    potential: FloatArray,
-    potentials: FloatArray,
-    before: int,
-    position: int,
-    width: int,
-    initial: FloatArray,
-    stride: int,
-    masks: WordArray,
+    potential: Any, potentials: Any, before: Any, place: Any, width: Any, initial: Any, per_place: Any, masks: Any
 ) -> None:
-    """Write where the neurons of `width` positions from `position` on begin: at `potentials`, or initially if empty.
+    """Write where the neurons of `width` places from `place` on begin: at `potentials`, or their initial ones if empty.
 
-    `before` are the positions of the images before this one.
+    `before` are the places of the images before this one.
     """
     channels = potential.size // width
     if potentials.size:
-        _copy(potentials, (before + position) * channels, potential, 0, potential.size, masks)
+        _copy(potentials, (before + place) * channels, potential, 0, potential.size, masks)
         return
-    for offset in range(width):
-        _copy(initial, (position + offset) * stride, potential, offset * channels, channels, masks)
+    for one in range(width):
+        _copy(initial, (place + one) * per_place, potential, one * channels, channels, masks)
 
 
 @kernel
 def list_patterns(
-    spikes: WordArray,
-    first: int,
-    n_steps: int,
-    frame: int,
-    width: int,
-    words: int,
-    scale: int,
-    rows: Int32Array,
-    bases: Int32Array,
-    scratch: ByteArray,
-    lists: Int32Array,
-    ends: Int32Array,
+    spikes: Any, first: Any, sizes: Any, rows: Any, bases: Any, scratch: Any, lists: Any, ends: Any
 ) -> None:
     """List the neurons that some input rows show, by their pattern of spikes in up to four steps.
 
@@ -115,25 +82,25 @@ def list_patterns(
     ----------
     spikes : words of the masks.
     first : the word where the first of the steps begins.
-    n_steps, frame : how many steps, and words of a step.
-    width, words, scale : positions of an input row, words of a position, lanes of the weights.
-    rows, bases : by segment: the input row, -1 for none, and the weight row of its first neuron.
-    scratch : ``(64,)``.
-    lists : result: for each pattern where the weights of its neurons begin, by position, from ``ends[pattern]`` on.
-    ends : ``((positions + 1) * 16,)``, result: for each position and pattern where its part of the list begins; those
-        of the first position are given.
+    sizes : steps, words of a step, places of an input row, words of a place, lanes of the weights.
+    rows, bases : int32, segment: the input row, -1 for none, and the weight row of its first neuron.
+    scratch : uint8, 64.
+    lists : int32, result: for each pattern the weights' places of its neurons, by place, from ``ends[pattern]`` on.
+    ends : int32, ``((places + 1) * 16,)``, result: for each place and pattern where its part of the list begins; those
+        of the first place are given.
     """
+    n_steps, frame, width, words, scale = sizes
     lanes = spikes.itemsize * 8
     sixteen = np.empty(0, np.uint16)
     silent = spikes.dtype.type(0)
-    for position in range(width):
-        store(ends, (position + 1) * _PATTERNS, load(ends, position * _PATTERNS, sixteen))
+    for place in range(width):
+        store(ends, (place + 1) * _PATTERNS, load(ends, place * _PATTERNS, sixteen))
         for segment in range(rows.size):
             row = np.intp(at(rows, segment))
             if row < 0:
                 continue
             for word in range(words):
-                where = first + (row * width + position) * words + word
+                where = first + (row * width + place) * words + word
                 a = at(spikes, where)
                 b = at(spikes, where + frame) if n_steps > 1 else silent
                 c = at(spikes, where + 2 * frame) if n_steps > 2 else silent
@@ -142,11 +109,11 @@ def list_patterns(
                 if active == 0:
                     continue
                 patterns(a, b, c, d, scratch)
-                base = np.intp(at(bases, segment)) + (position * words + word) * lanes
+                base = np.intp(at(bases, segment)) + (place * words + word) * lanes
                 while active != 0:
                     lane = lowest_bit(active)
                     active &= active - np.uint64(1)
-                    counter = (position + 1) * _PATTERNS + np.intp(at(scratch, lane))
+                    counter = (place + 1) * _PATTERNS + np.intp(at(scratch, lane))
                     end = at(ends, counter)
                     put(lists, np.intp(end), np.int32((base + lane) * scale))
                     put(ends, counter, end + np.int32(1))
@@ -154,40 +121,47 @@ def list_patterns(
 
 @kernel
 def gather_spikes(
-    spikes: WordArray,
-    sizes: Sizes,
-    segments: Segments,
-    weights: FloatArray,
-    neurons: IFConstants,
-    fires: bool,
-    firing: Firing,
-    out: FloatArray,
+    spikes: Any,
+    sizes: Any,
+    geometry: Any,
+    weights: Any,
+    neurons: Any,
+    fires: Any,
+    potentials: Any,
+    masks: Any,
+    counts: Any,
+    out: Any,
 ) -> None:
-    """Sum the weight rows of the spikes that each output position sees; fire neurons on the sums, or give the sums.
+    """Sum the weight rows of the spikes that each output place sees; fire neurons on the sums, or give the sums.
 
     Parameters
     ----------
-    spikes : words of the masks that are read: image, step, position, channels.
-    weights : block of channels, weight row, channel in the block.
-    fires : whether there are neurons; otherwise only their bias is added.
-    firing : where not `fires`, potentials and masks are empty; words are those of the target's layout.
-    out : result where not `fires`: the sums, in the order of the masks.
+    spikes : words of the masks that are read: image, step, place, channels.
+    sizes : images, steps, input places, those of a row, channels of one, output rows, places of one, channels of one;
+        channels padded.
+    geometry : see `Geometry`.
+    weights : float32, block of channels, weight row, channel in the block.
+    neurons : as in `kernels.fire`.
+    fires : whether there are neurons; otherwise only their constant input is added.
+    potentials : as in `kernels.fire`; empty where not `fires`.
+    masks : words, result where `fires`: image, step, place, channels; else an empty array of the words.
+    counts : int64, result: spikes of each image.
+    out : float32, result where not `fires`: the sums, in the order of the masks.
     """
-    n_images, n_steps, channels = sizes.n_images, sizes.n_steps, sizes.out_channels
-    in_width, out_width = segments.width, segments.left.size
-    potentials, masks, counts = firing
+    n_images, n_steps, in_places, in_width, in_channels, out_rows, out_width, channels = sizes
+    rows, bases, left, right, shift = geometry
+    retention, to_zero, per_place, initial, threshold, subtracted, constant = neurons
     lanes = masks.itemsize * 8
     blocks = channels // lanes
-    words = sizes.in_channels // (spikes.itemsize * 8)
-    frame = sizes.in_positions * words
-    n_segments = segments.bases.size
-    retention = splat(neurons.retention, masks)
-    zero = splat(np.float32(0), masks)
-    out_rows = segments.rows.size // n_segments
-    out_positions = out_rows * out_width
+    words = in_channels // (spikes.itemsize * 8)
+    frame = in_places * words
+    n_segments = bases.size
+    keep = fill(retention, masks)
+    nothing = fill(np.float32(0), masks)
+    out_places = out_rows * out_width
     block_size = weights.size // blocks
-    # Lists begin an odd number of lines of the cache apart, or all would want the same lines of it.
-    longest = (((n_segments * in_width * sizes.in_channels + 15) >> 4) | 1) << 4
+    # Lists begin an odd number of lines of the cache apart, or all would want the same places in it.
+    longest = (((n_segments * in_width * in_channels + 15) >> 4) | 1) << 4
     lists = np.empty(_PATTERNS * longest, np.int32)
     ends = np.empty((in_width + 1) * _PATTERNS, np.int32)
     scratch = np.empty(64, np.uint8)
@@ -196,152 +170,166 @@ def gather_spikes(
     for image in range(n_images):
         fired = 0
         for row in range(out_rows):
-            first_position = row * out_width
+            row_place = row * out_width
             if fires:
-                before = image * out_positions
-                _begin(potential, potentials, before, first_position, out_width, neurons.initial, neurons.stride, masks)
+                _begin(potential, potentials, image * out_places, row_place, out_width, initial, per_place, masks)
             for first_step in range(0, n_steps, _STEPS):
-                steps = min(_STEPS, n_steps - first_step)
+                here = min(_STEPS, n_steps - first_step)
                 for pattern in range(_PATTERNS):
                     ends[pattern] = pattern * longest
                 first = (image * n_steps + first_step) * frame
-                seen = segments.rows[row * n_segments : (row + 1) * n_segments]
-                list_patterns(
-                    spikes, first, steps, frame, in_width, words, lanes, seen, segments.bases, scratch, lists, ends
-                )
+                seen = rows[row * n_segments : (row + 1) * n_segments]
+                list_patterns(spikes, first, (here, frame, in_width, words, lanes), seen, bases, scratch, lists, ends)
                 for block in range(blocks):
                     channel = block * lanes
-                    threshold, reset, bias = load_constants(neurons, channel, masks)
-                    for column in range(out_width):
-                        offset = block * block_size + np.intp(at(segments.shift, column)) * lanes
-                        begin = np.intp(at(segments.left, column)) * _PATTERNS
-                        end = np.intp(at(segments.right, column)) * _PATTERNS
-                        sum_0 = sum_1 = sum_2 = sum_3 = zero  # of the four steps
+                    limit = load(threshold, channel, masks)
+                    down = load(subtracted, channel, masks)
+                    steady = load(constant, channel, masks)
+                    for place in range(out_width):
+                        offset = block * block_size + np.intp(at(shift, place)) * lanes
+                        begin = np.intp(at(left, place)) * _PATTERNS
+                        end = np.intp(at(right, place)) * _PATTERNS
+                        sum_0 = sum_1 = sum_2 = sum_3 = nothing  # of the four steps
                         for late in range(0, _PATTERNS, 4):  # the spikes in the last two of them
                             p, q = begin + late, end + late
-                            neither = _rows(zero, lists, at(ends, p), at(ends, q), weights, offset, masks)
-                            first_only = _rows(zero, lists, at(ends, p + 1), at(ends, q + 1), weights, offset, masks)
-                            second_only = _rows(zero, lists, at(ends, p + 2), at(ends, q + 2), weights, offset, masks)
-                            both = _rows(zero, lists, at(ends, p + 3), at(ends, q + 3), weights, offset, masks)
-                            in_first = add(first_only, both)
-                            sum_0 = add(sum_0, in_first)
-                            sum_1 = add(sum_1, add(second_only, both))
+                            neither = _rows(nothing, lists, at(ends, p), at(ends, q), weights, offset, masks)
+                            one = _rows(nothing, lists, at(ends, p + 1), at(ends, q + 1), weights, offset, masks)
+                            two = _rows(nothing, lists, at(ends, p + 2), at(ends, q + 2), weights, offset, masks)
+                            both = _rows(nothing, lists, at(ends, p + 3), at(ends, q + 3), weights, offset, masks)
+                            one = plus(one, both)
+                            sum_0 = plus(sum_0, one)
+                            sum_1 = plus(sum_1, plus(two, both))
                             if late:
-                                total = add(add(neither, second_only), in_first)
+                                every = plus(plus(neither, two), one)
                                 if late & 4:
-                                    sum_2 = add(sum_2, total)
+                                    sum_2 = plus(sum_2, every)
                                 if late & 8:
-                                    sum_3 = add(sum_3, total)
-                        position = first_position + column
-                        if neurons.stride:
-                            threshold, reset, bias = load_constants(neurons, position * neurons.stride + channel, masks)
-                        result = (image * n_steps + first_step) * out_positions + position
+                                    sum_3 = plus(sum_3, every)
+                        where = row_place + place
+                        if per_place:
+                            parameter = where * per_place + channel
+                            limit = load(threshold, parameter, masks)
+                            down = load(subtracted, parameter, masks)
+                            steady = load(constant, parameter, masks)
+                        result = (image * n_steps + first_step) * out_places + where
                         if fires:
-                            v = load(potential, column * channels + channel, masks)
-                            for step in range(steps):
-                                v = add(fma(v, retention, bias), sum_0)
+                            v = load(potential, place * channels + channel, masks)
+                            for step in range(here):
+                                v = plus(times_plus(v, keep, steady), sum_0)
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
-                                word = (result + step * out_positions) * blocks + block
-                                v, spiked = fire_lanes(v, threshold, reset, neurons.to_zero, masks, word)
-                                fired += spiked
-                            store(potential, column * channels + channel, v)
+                                fired_now = reaches(v, limit)
+                                v = choose(fired_now, nothing if to_zero else minus(v, down), v)
+                                put(masks, (result + step * out_places) * blocks + block, fired_now)
+                                fired += population_count(fired_now)
+                            store(potential, place * channels + channel, v)
                         else:
-                            for step in range(steps):
-                                store(out, (result + step * out_positions) * channels + channel, add(bias, sum_0))
+                            for step in range(here):
+                                store(out, (result + step * out_places) * channels + channel, plus(steady, sum_0))
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
             if potentials.size:
-                start = (image * out_positions + first_position) * channels
-                _copy(potential, 0, potentials, start, out_width * channels, masks)
+                _copy(
+                    potential, 0, potentials, (image * out_places + row_place) * channels, out_width * channels, masks
+                )
         counts[image] = fired
 
 
 @kernel
 def gather_numbers(
-    events: Events,
-    sizes: Sizes,
-    segments: Segments,
-    weights: FloatArray,
-    neurons: IFConstants,
-    fires: bool,
-    firing: Firing,
-    out: FloatArray,
+    events: Any,
+    sizes: Any,
+    geometry: Any,
+    weights: Any,
+    neurons: Any,
+    fires: Any,
+    potentials: Any,
+    masks: Any,
+    counts: Any,
+    out: Any,
 ) -> None:
-    """Sum the weight rows of numbers that each output position sees, times the numbers; the rest as `gather_spikes`."""
-    n_images, n_steps, channels = sizes.n_images, sizes.n_steps, sizes.out_channels
-    in_width, out_width = segments.width, segments.left.size
-    potentials, masks, counts = firing
-    bases, left, right = segments.bases, segments.left, segments.right
+    """Sum the weight rows of numbers that each output place sees, times the numbers; the rest as `gather_spikes`.
+
+    Parameters
+    ----------
+    events : indices (int32, 32 more than there are), values (float32), starts (int32): see `events_of_values`.
+    """
+    index, value, starts = events
+    n_images, n_steps, in_places, in_width, in_channels, out_rows, out_width, channels = sizes
+    rows, bases, left, right, shift = geometry
+    retention, to_zero, per_place, initial, threshold, subtracted, constant = neurons
     lanes = masks.itemsize * 8
     blocks = channels // lanes
     n_segments = bases.size
-    retention = splat(neurons.retention, masks)
-    out_rows = segments.rows.size // n_segments
-    out_positions = out_rows * out_width
+    keep = fill(retention, masks)
+    nothing = fill(np.float32(0), masks)
+    out_places = out_rows * out_width
     block_size = weights.size // blocks
-    longest = 0  # the lists of a row of output positions
-    for column in range(out_width):
-        longest += n_segments * (right[column] - left[column]) * sizes.in_channels
+    longest = 0  # the lists of a row of output places
+    for place in range(out_width):
+        longest += n_segments * (right[place] - left[place]) * in_channels
     group = min(n_steps, _GROUP)
     lists = np.empty(group * longest + 32, np.int32)
-    factors = np.empty(group * longest + 32, np.float32)
+    levels = np.empty(group * longest + 32, np.float32)
     begins = np.empty(group * out_width + 1, np.int64)
     potential = np.empty(out_width * channels, np.float32)
 
     for image in range(n_images):
         fired = 0
         for row in range(out_rows):
-            first_position = row * out_width
+            row_place = row * out_width
             if fires:
-                before = image * out_positions
-                _begin(potential, potentials, before, first_position, out_width, neurons.initial, neurons.stride, masks)
+                _begin(potential, potentials, image * out_places, row_place, out_width, initial, per_place, masks)
             for first_step in range(0, n_steps, group):
                 last_step = min(first_step + group, n_steps)
                 end = 0
                 for step in range(first_step, last_step):
-                    frame = (image * n_steps + step) * sizes.in_positions
-                    for column in range(out_width):
-                        begins[(step - first_step) * out_width + column] = end
+                    frame = (image * n_steps + step) * in_places
+                    for place in range(out_width):
+                        begins[(step - first_step) * out_width + place] = end
                         for segment in range(n_segments):
-                            in_row = np.intp(at(segments.rows, row * n_segments + segment))
+                            in_row = np.intp(at(rows, row * n_segments + segment))
                             if in_row < 0:
                                 continue
                             base = frame + in_row * in_width
-                            source = at(events.starts, base + at(left, column))
-                            n_seen = at(events.starts, base + at(right, column)) - source
-                            shift = at(segments.shift, column) + at(bases, segment)
-                            for more in range(0, n_seen, 32):
-                                copy_32(events.indices, source + more, lists, end + more, shift, np.int32(lanes))
-                            for entry in range(n_seen):
-                                factors[end + entry] = at(events.values, source + entry)
-                            end += n_seen
+                            source, last = at(starts, base + at(left, place)), at(starts, base + at(right, place))
+                            move = at(shift, place) + at(bases, segment)
+                            for more in range(0, last - source, 32):
+                                copy_32(index, source + more, lists, end + more, move, np.int32(lanes))
+                            for entry in range(last - source):
+                                levels[end + entry] = at(value, source + entry)
+                            end += last - source
                 begins[(last_step - first_step) * out_width] = end
                 for block in range(blocks):
                     channel = block * lanes
-                    threshold, reset, bias = load_constants(neurons, channel, masks)
+                    limit = load(threshold, channel, masks)
+                    down = load(subtracted, channel, masks)
+                    steady = load(constant, channel, masks)
                     offset = block * block_size
                     for step in range(first_step, last_step):
-                        for column in range(out_width):
-                            position = first_position + column
-                            if neurons.stride:
-                                first = position * neurons.stride + channel
-                                threshold, reset, bias = load_constants(neurons, first, masks)
-                            v = bias
+                        for place in range(out_width):
+                            where = row_place + place
+                            if per_place:
+                                parameter = where * per_place + channel
+                                limit = load(threshold, parameter, masks)
+                                down = load(subtracted, parameter, masks)
+                                steady = load(constant, parameter, masks)
+                            v = steady
                             if fires:
-                                v = fma(load(potential, column * channels + channel, masks), retention, v)
-                            begin = (step - first_step) * out_width + column
+                                v = times_plus(load(potential, place * channels + channel, masks), keep, v)
+                            begin = (step - first_step) * out_width + place
                             for entry in range(begins[begin], begins[begin + 1]):
                                 weight = load(weights, offset + at(lists, entry), masks)
-                                v = fma(weight, splat(at(factors, entry), masks), v)
-                            result = (image * n_steps + step) * out_positions + position
+                                v = times_plus(weight, fill(at(levels, entry), masks), v)
+                            result = (image * n_steps + step) * out_places + where
                             if fires:
-                                v, spiked = fire_lanes(
-                                    v, threshold, reset, neurons.to_zero, masks, result * blocks + block
-                                )
-                                store(potential, column * channels + channel, v)
-                                fired += spiked
+                                fired_now = reaches(v, limit)
+                                v = choose(fired_now, nothing if to_zero else minus(v, down), v)
+                                store(potential, place * channels + channel, v)
+                                put(masks, result * blocks + block, fired_now)
+                                fired += population_count(fired_now)
                             else:
                                 store(out, result * channels + channel, v)
             if potentials.size:
-                start = (image * out_positions + first_position) * channels
-                _copy(potential, 0, potentials, start, out_width * channels, masks)
+                _copy(
+                    potential, 0, potentials, (image * out_places + row_place) * channels, out_width * channels, masks
+                )
         counts[image] = fired
