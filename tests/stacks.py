@@ -138,7 +138,8 @@ def rows(readme):
 
 def with_table(readme, new):
     """Return the README with a row for each cell: its `new` one, the one that is there, or one that says "not run"."""
-    there = {**rows(readme), **{each[0]: each for each in new}}
+    run = {name: line for name, line in rows(readme).items() if line[-1] != "not run"}
+    there = {**run, **{each[0]: each for each in new}}
     shown = [there.get(f"`{cell}`", row(cell)) for cell in cells()]
     table = ["| " + " | ".join(line) + " |" for line in [HEADING, *shown]]
     table.insert(1, "|---" * len(HEADING) + "|")
