@@ -7,7 +7,7 @@ Pads are ``((before, after), ...)``, one pair per spatial axis.
 
 from __future__ import annotations
 
-from snnrepro.network.layers.base import ArrayFields, Layer
+from snnrepro.network.layers.base import Layer
 from snnrepro.network.layers.elementwise import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
 from snnrepro.network.layers.linear import Conv, ConvTranspose, Dense
 from snnrepro.network.layers.movement import Concat, Pad, Reshape, Select, Transpose
@@ -18,7 +18,6 @@ __all__ = [
     "LAYER_TYPES",
     "Add",
     "Affine",
-    "ArrayFields",
     "AveragePool",
     "Concat",
     "Conv",

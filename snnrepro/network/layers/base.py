@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NoReturn
 
@@ -16,16 +16,6 @@ from snnrepro.network.padding import LARGEST, Shape
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
-
-
-class ArrayFields:
-    """Makes every array of a dataclass read-only float32 in C order."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, field.name)
-            if isinstance(value, (np.ndarray, np.generic, list)):
-                object.__setattr__(self, field.name, frozen(value))
 
 
 class FieldError(ModelError, ValueError):
