@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnrepro.network.indexing import joined, reduced, windows, windows_by_axis
 from snnrepro.network.layers import Conv, ConvTranspose, MaxPool, Reduce
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def window_geometry(layer: Conv | ConvTranspose, source: Layout, target: Layout)
     A convolution that is not dilated along its last axis takes a row of its kernel as one segment; of others each
     place is a row of its own. Weight rows are counted by kernel position in C order, then input channel.
     """
-    seen = _axes(layer, layer.weights.shape[2:], source, target)
+    seen = windows_by_axis(layer, (1, *source.places), (1, *target.places))
     whole_rows = isinstance(layer, Conv) and layer.dilations[-1] == 1
-    rows = _joined(seen[:-1] if whole_rows else seen, source.places)
+    rows = joined(seen[:-1] if whole_rows else seen, source.places)
     segments, channels = np.arange(rows.shape[1]), source.channels
     if not whole_rows:
         none = np.zeros(1, np.int64)
@@ -73,40 +74,8 @@ def pool_windows(layer: MaxPool | Reduce, source: Layout, target: Layout) -> Any
     Missing ones are -1. For a `Reduce` every axis of its input is one of places.
     """
     if isinstance(layer, Reduce):
-        places = np.arange(source.n_places, dtype=np.int32).reshape(source.places)
-        last = np.moveaxis(places, layer.axes, range(-len(layer.axes), 0))
-        return np.ascontiguousarray(last).reshape(target.n_places, -1)
-    return _joined(_axes(layer, layer.kernel, source, target), source.places).astype(np.int32)
-
-
-def _axes(layer: Any, kernel: tuple[int, ...], source: Layout, target: Layout) -> list[AnyArray]:
-    """Return for each axis of places and each output and kernel position the input position, -1 outside."""
-    sizes = zip(kernel, layer.strides, layer.dilations, layer.pads, source.places, target.places)
-    return [_axis(isinstance(layer, ConvTranspose), *one) for one in sizes]
-
-
-def _axis(
-    transposed: bool, n_taps: int, stride: int, dilation: int, pads: tuple[int, int], size: int, after: int
-) -> AnyArray:
-    output, tap = np.arange(after)[:, np.newaxis], np.arange(n_taps)[np.newaxis]
-    if transposed:
-        place, rest = np.divmod(output + pads[0] - tap * dilation, stride)
-        there = (place >= 0) & (rest == 0)
-    else:
-        place = output * stride - pads[0] + tap * dilation
-        there = place >= 0
-    found: AnyArray = np.where(there & (place < size), place, -1)
-    return found
-
-
-def _joined(seen: list[AnyArray], sizes: tuple[int, ...]) -> AnyArray:
-    """Return the same, ``(outputs, kernel positions)``, of several axes as one in C order."""
-    rows: AnyArray = np.zeros((1, 1), np.int64)
-    for size, one in zip(sizes, seen):
-        outer, inner = rows[:, np.newaxis, :, np.newaxis], one[np.newaxis, :, np.newaxis, :]
-        joined = np.where((outer < 0) | (inner < 0), -1, outer * size + inner)
-        rows = joined.reshape(rows.shape[0] * one.shape[0], -1)
-    return rows
+        return np.ascontiguousarray(reduced(layer.axes, source.places), np.int32)
+    return windows(layer, (1, *source.places), (1, *target.places)).astype(np.int32)
 
 
 def window_weights(layer: Conv | ConvTranspose, source: Layout, target: Layout) -> FloatArray:
