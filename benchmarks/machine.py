@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from snnrepro.simulators.event.simd import at, fill, load, plus, store
+from snnrepro.simulators.event.simd import add, at, load, splat, store
 
 LANES = 64
 ROWS = 288
@@ -19,14 +19,14 @@ ADDED = 3_000_000
 @njit(nogil=True)
 def _add_rows(weights, index, out, word):
     """Add the rows of `weights` that begin at `index`, as often as the second number of `out` says, in registers."""
-    first, second = fill(np.float32(0), word), fill(np.float32(0), word)
+    first, second = splat(np.float32(0), word), splat(np.float32(0), word)
     for _ in range(int(out[1])):
         event = 0
         while event < index.size:
-            first = plus(first, load(weights, at(index, event), word))
-            second = plus(second, load(weights, at(index, event + 1), word))
+            first = add(first, load(weights, at(index, event), word))
+            second = add(second, load(weights, at(index, event + 1), word))
             event += 2
-    store(out, 0, plus(first, second))
+    store(out, 0, add(first, second))
 
 
 class RowAdder:

@@ -72,7 +72,7 @@ def test_an_image_that_stops_has_what_a_run_gives_that_ends_there(case, margin, 
 @given(drawn_cases(max_blocks=3, max_images=6, max_steps=8))
 def test_a_certain_exit_never_changes_an_answer_of_any_network(case):
     spiking = case.spiking
-    assume(has_classes(spiking) and set(make_plan(spiking).frontier) <= set(spiking.populations))
+    assume(has_classes(spiking) and set(make_plan(spiking).readout.inputs) <= set(spiking.populations))
     whole = spiking.run(case.x, case.n_steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*STOPS, lambda n_steps: tuple(range(1, n_steps + 1)))
@@ -222,15 +222,15 @@ def test_a_fault_in_the_bound_is_seen(fault, monkeypatch, every_step):
 
 @pytest.mark.parametrize("fault", ["potentials", "sums", "values"])
 def test_a_fault_in_what_is_carried_is_seen(fault, monkeypatch, fitted, every_step):
-    real = early_exit.Carried.keep
+    real = early_exit.Resumable.select
 
-    def faulty(self, rows):
-        real(self, rows)
-        values = getattr(self, fault)
-        for array in values.values():
+    def faulty(self, images):
+        real(self, images)
+        potentials = [array for state in self.states.values() for array in state]
+        for array in potentials if fault == "potentials" else getattr(self, fault).values():
             array[:] = array[::-1].copy()
 
-    monkeypatch.setattr(early_exit.Carried, "keep", faulty)
+    monkeypatch.setattr(early_exit.Resumable, "select", faulty)
     x, _ = bumps(3, 50)
     with pytest.raises(AssertionError):
         assert_ends(fitted.run(x, 60, early_exit=3.0), fitted, x, 60)

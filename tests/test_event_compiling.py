@@ -1,14 +1,16 @@
-"""Where the event simulator's compiled code is kept."""
+"""Where the event simulator's compiled code is kept, and what it is given."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from snnrepro.simulators import event
+from snnrepro.simulators.event import gather, kernels, segments
+from snnrepro.simulators.event import run as event
 from tests.test_event_simulator import small
 
 SCRIPT = """
@@ -47,3 +49,25 @@ def test_compiled_code_is_kept_for_the_next_process():
     kept = list((Path(event.__file__).parent / "__pycache__").glob("gather.gather_spikes-*.nbc"))
     if "NUMBA_CACHE_DIR" not in os.environ and os.access(Path(event.__file__).parent, os.W_OK):
         assert kept
+
+
+def test_no_compiled_loop_takes_a_tuple():
+    # Numba 0.55 and 0.56 confuse long tuples of unlike arrays: 40 bytes of such a type's fingerprint are junk.
+    tuples = {name for module in (kernels, gather, segments) for name in vars(module) if _is_named_tuple(module, name)}
+    assert {"IFConstants", "Firing", "Segments"} <= tuples
+    loops = [
+        value
+        for module in (kernels, gather)
+        for value in vars(module).values()
+        if getattr(value, "targetoptions", {}).get("nogil") and value.py_func.__module__ == module.__name__
+    ]
+    assert {"fire", "fire_lif", "gather_spikes", "gather_numbers"} <= {loop.py_func.__name__ for loop in loops}
+    for loop in loops:
+        for parameter in inspect.signature(loop.py_func).parameters.values():
+            assert "uple" not in parameter.annotation
+            assert parameter.annotation not in tuples
+
+
+def _is_named_tuple(module, name):
+    value = getattr(module, name)
+    return isinstance(value, type) and issubclass(value, tuple)

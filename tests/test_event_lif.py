@@ -56,20 +56,16 @@ def test_neurons_with_any_constants_fire_in_the_steps_of_the_plain_simulator(see
         assert np.mean(found[name] != train) <= MOVED, name
 
 
-CONSTANTS = {"gain": 0, "dt": 1, "tau_rc": 2, "tau_ref": 3}
-
-
-@pytest.mark.parametrize("constant", CONSTANTS)
+@pytest.mark.parametrize("constant", ["gain", "dt", "tau_rc", "tau_ref"])
 def test_a_wrong_constant_is_seen(constant, monkeypatch):
-    right = plan.neurons_of
+    right = plan.pack_population
 
     def wrong(*arguments):
         neurons = right(*arguments)
-        given = list(neurons.arguments)
-        given[CONSTANTS[constant]] *= np.float32(1.1)
-        return dataclasses.replace(neurons, arguments=tuple(given))
+        changed = {constant: getattr(neurons.constants, constant) * np.float32(1.1)}
+        return dataclasses.replace(neurons, constants=neurons.constants._replace(**changed))
 
-    monkeypatch.setattr(plan, "neurons_of", wrong)
+    monkeypatch.setattr(plan, "pack_population", wrong)
     spiking, x = network(0, LIF(max_rate=60.0))
     plain, found = spike_trains(spiking, x, N_STEPS), trains(spiking, x, N_STEPS)
     assert max(np.mean(found[name] != train) for name, train in plain.items()) > MOVED

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 import snnrepro
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Conv, Dense, ReLU, Reshape, Transpose
-from snnrepro.simulators import event
-from snnrepro.simulators.event.actions import Filtered, FireOnEvents, FireOnNumbers, FirePlainly, Sums
-from snnrepro.simulators.event.block import Block
-from snnrepro.simulators.event.neurons import Spikes
+from snnrepro.simulators.event import run as event
+from snnrepro.simulators.event.batch import Batch
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.simulators.event.readout import readout_weights
+from snnrepro.simulators.event.stages import Filtered, FireOnEvents, FireOnNumbers, FirePlainly, Sums
+from snnrepro.simulators.event.values import Spikes
 from snnrepro.simulators.plain import spike_trains
 from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
@@ -57,7 +57,7 @@ def assert_close(found, wanted):
 
 def trains(spiking, x, n_steps):
     """Return the event simulator's spikes in every step, in the layers' shapes."""
-    block = Block(spiking, make_plan(spiking), readout_weights(spiking, (n_steps,)), x)
+    block = Batch(spiking, make_plan(spiking), readout_weights(spiking, (n_steps,)), x)
     block.result()
     return {name: block.numbers(name) for name in spiking.populations}
 
@@ -176,7 +176,7 @@ def test_dense_layers_over_the_last_axis_agree(shape):
     spiking = with_neurons(Network("x", shape, tuple(nodes), {}))
     run = assert_same(spiking, rng.randint(0, 4, (9, *shape)).astype(np.float32) / 4, 11)
     assert min(counts.min() for counts in run.spike_counts.values()) > 0
-    assert isinstance(make_plan(spiking).actions["b"], FireOnEvents)
+    assert isinstance(make_plan(spiking).stages["b"], FireOnEvents)
 
 
 def test_convolutions_over_one_and_three_axes_agree():
@@ -211,52 +211,46 @@ def test_linear_layers_that_read_spikes_work_on_events():
     ]
     spiking = with_neurons(Network("x", (1, 6, 6), tuple(nodes), {}))
     plan = make_plan(spiking)
-    kinds = {name: type(action) for name, action in plan.actions.items()}
+    kinds = {name: type(action) for name, action in plan.stages.items()}
     assert kinds == {"first": Sums, "a": FireOnNumbers, "b": FireOnEvents, "c": FireOnEvents}
-    assert set(plan.direct) == {"y"}
+    assert set(plan.readout.dense) == {"y"}
     filtered = make_plan(dataclasses.replace(spiking, synapse=0.01))
-    assert all(isinstance(filtered.actions[name], Filtered) for name in "abc")
+    assert all(isinstance(filtered.stages[name], Filtered) for name in "abc")
     one = np.ones((), np.float32)
     lif = {name: Population(LIF(), one, one, one, one) for name in spiking.populations}
     kinds = {
-        name: type(action) for name, action in make_plan(dataclasses.replace(spiking, populations=lif)).actions.items()
+        name: type(action) for name, action in make_plan(dataclasses.replace(spiking, populations=lif)).stages.items()
     }
     assert kinds == {**dict.fromkeys(("first", "second", "third"), Sums), **dict.fromkeys("abc", FireOnNumbers)}
     several = dict(spiking.populations)
     several["b"] = dataclasses.replace(several["b"], neuron=IF(max_spikes=2))
-    assert isinstance(make_plan(dataclasses.replace(spiking, populations=several)).actions["b"], FirePlainly)
+    assert isinstance(make_plan(dataclasses.replace(spiking, populations=several)).stages["b"], FirePlainly)
 
 
 FAULTS = {
-    "a threshold": lambda neurons: _changed(neurons, 4, 1.25),
-    "what a spike subtracts": lambda neurons: _changed(neurons, 5, 0.5),
-    "an initial potential": lambda neurons: _changed(neurons, 3, 0.0),
-    "the retention": lambda neurons: (np.float32(0.5), *neurons.arguments[1:]),
-    "the reset": lambda neurons: (neurons.arguments[0], True, *neurons.arguments[2:]),
+    "a threshold": lambda constants: {"thresholds": constants.thresholds * np.float32(1.25)},
+    "what a spike subtracts": lambda constants: {"resets": constants.resets * np.float32(0.5)},
+    "an initial potential": lambda constants: {"initial": constants.initial * np.float32(0.0)},
+    "the retention": lambda constants: {"retention": np.float32(0.5)},
+    "the reset": lambda constants: {"to_zero": True},
 }
-
-
-def _changed(neurons, index, factor):
-    arguments = list(neurons.arguments)
-    arguments[index] = arguments[index] * np.float32(factor)
-    return tuple(arguments)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_neurons_is_seen(fault, monkeypatch):
     from snnrepro.simulators.event import plan
 
-    real = plan.neurons_of
+    real = plan.pack_population
 
     def faulty(*arguments):
         neurons = real(*arguments)
-        return dataclasses.replace(neurons, arguments=FAULTS[fault](neurons))
+        return dataclasses.replace(neurons, constants=neurons.constants._replace(**FAULTS[fault](neurons.constants)))
 
-    monkeypatch.setattr(plan, "neurons_of", faulty)
+    monkeypatch.setattr(plan, "pack_population", faulty)
     assert_seen()
 
 
-@pytest.mark.parametrize("fault", ["weights", "shift", "right", "amplitude", "fans", "readout"])
+@pytest.mark.parametrize("fault", ["weights", "shifts", "right", "amplitude", "fans", "readout"])
 def test_a_fault_in_the_linear_layers_or_the_readout_is_seen(fault, monkeypatch):
     from snnrepro.simulators.event import plan
 
@@ -264,17 +258,17 @@ def test_a_fault_in_the_linear_layers_or_the_readout_is_seen(fault, monkeypatch)
         real = getattr(plan, name)
         monkeypatch.setattr(plan, name, lambda *arguments: change(real(*arguments)))
 
-    def in_geometry(layer):
-        moved = getattr(layer.geometry, fault) - (1 if fault == "right" else layer.source.channels)
-        moved = np.maximum(moved, layer.geometry.left if fault == "right" else 0)
-        return dataclasses.replace(layer, geometry=dataclasses.replace(layer.geometry, **{fault: moved}))
+    def in_segments(layer):
+        moved = getattr(layer.segments, fault) - (1 if fault == "right" else layer.source.channels)
+        moved = np.maximum(moved, layer.segments.left if fault == "right" else 0)
+        return dataclasses.replace(layer, segments=layer.segments._replace(**{fault: moved}))
 
     if fault in ("weights",):
         wrong("linear", lambda layer: dataclasses.replace(layer, weights=layer.weights + (layer.weights == 0.25)))
-    elif fault in ("shift", "right"):
-        wrong("linear", in_geometry)
+    elif fault in ("shifts", "right"):
+        wrong("linear", in_segments)
     elif fault == "amplitude":
-        wrong("neurons_of", lambda neurons: dataclasses.replace(neurons, amplitude=neurons.amplitude * 2))
+        wrong("pack_population", lambda neurons: dataclasses.replace(neurons, amplitude=neurons.amplitude * 2))
     elif fault == "fans":
         wrong("fan_outs", lambda fans: {name: np.where(fan == fan.max(), fan + 1, fan) for name, fan in fans.items()})
     else:
@@ -311,8 +305,8 @@ def test_memory_of_a_block_does_not_grow_with_the_batch(monkeypatch):
     nodes = [Node("first", ("x",), dyadic_conv(rng, 8, 1, 3)), Node("a", ("first",), ReLU()), Node("y", ("a",), Add())]
     spiking = with_neurons(Network("x", (1, 30, 30), tuple(nodes), {}))
     sizes = []
-    real = Block.result
-    monkeypatch.setattr(Block, "result", lambda self: sizes.append(self.n) or real(self))
+    real = Batch.result
+    monkeypatch.setattr(Batch, "result", lambda self: sizes.append(self.n) or real(self))
     spiking.run(rng.rand(3000, 1, 30, 30), 50, "event")
     assert sum(sizes) == 3000
     assert max(sizes) * 50 * 8 * 28 * 28 <= 2 * event._NUMBERS / 0.2
@@ -328,7 +322,7 @@ def test_progress_is_reported_for_every_image_once():
 
 def test_spikes_know_their_counts():
     spiking, x = small()
-    block = Block(spiking, make_plan(spiking), readout_weights(spiking, (6,)), x)
+    block = Batch(spiking, make_plan(spiking), readout_weights(spiking, (6,)), x)
     result = block.result()
     for name, counts in result.spike_counts.items():
         spikes = block._values[name]
@@ -383,13 +377,13 @@ def windows(n_axes, pad):
 
 @contextlib.contextmanager
 def limits(size):
-    """Blocks of so many images at most."""
-    before = event._LARGEST_BLOCK
-    event._LARGEST_BLOCK = size
+    """Batchs of so many images at most."""
+    before = event._LARGEST_BATCH
+    event._LARGEST_BATCH = size
     try:
         yield
     finally:
-        event._LARGEST_BLOCK = before
+        event._LARGEST_BATCH = before
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Sequence, Union
 
 import numpy as np
 
-from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool, Pad
+from snnrepro.network.layers import AveragePool, Conv, ConvTranspose, MaxPool, Pad, Reshape, Select, Transpose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import IntArray
@@ -19,8 +19,13 @@ PADDING = -1
 """The index of an entry that is always 0, or outside."""
 
 
+def moves_entries(layer: Layer) -> bool:
+    """Whether a layer only picks and moves entries, and puts zeros between or around them."""
+    return isinstance(layer, (Reshape, Transpose, Select)) or (isinstance(layer, Pad) and layer.value == 0)
+
+
 def moved(layer: Layer, indices: IntArray) -> IntArray:
-    """Return the indices that a layer which only moves entries, or puts zeros between or around them, gives."""
+    """Return what a layer that `moves_entries` makes of the indices of its input's entries."""
     if isinstance(layer, Pad):
         layer = Pad(layer.pads, float(PADDING))
     return np.asarray(layer(indices[np.newaxis])[0], np.int64)  # it moves any numbers

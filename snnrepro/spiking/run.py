@@ -19,7 +19,7 @@ Progress = Callable[[float], None]
 """Called with the fraction of the work that was done since the last call."""
 
 SIMULATORS = {
-    "event": "snnrepro.simulators.event",
+    "event": "snnrepro.simulators.event.run",
     "plain": "snnrepro.simulators.plain",
     "nengo": "snnrepro.simulators.nengo.core",
     "nengo-dl": "snnrepro.simulators.nengo.dl",

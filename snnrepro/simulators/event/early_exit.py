@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import Softmax
-from snnrepro.simulators.event.block import Block, BlockResult, Carried
-from snnrepro.simulators.event.plan import evaluate_nodes, readout_nodes, without_constant
-from snnrepro.simulators.event.readout import ReadoutWeights, readout_weights
+from snnrepro.simulators.event.batch import Batch, BatchResult, Resumable
+from snnrepro.simulators.event.plan import readout_nodes
+from snnrepro.simulators.event.readout import ReadoutWeights, evaluate_nodes, readout_weights, without_constant
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -48,13 +48,13 @@ class EarlyExit:
     readouts: tuple[tuple[int, ReadoutWeights], ...]
     rule: Rule
 
-    def result(self, spiking: SpikingNetwork, plan: Plan, x: FloatArray) -> tuple[BlockResult, IntArray]:
-        """Simulate a block of images, each until it stops, and return in which step it did, int64, ``(n_images,)``."""
-        carried, left = Carried(len(x)), np.arange(len(x))
-        whole: BlockResult | None = None
+    def result(self, spiking: SpikingNetwork, plan: Plan, x: FloatArray) -> tuple[BatchResult, IntArray]:
+        """Simulate a batch of images, each until it stops, and return in which step it did, int64, ``(n_images,)``."""
+        resumable, left = Resumable(len(x)), np.arange(len(x))
+        whole: BatchResult | None = None
         steps = np.zeros(len(x), np.int64)
         for step, readout in self.readouts:
-            part = Block(spiking, plan, readout, x if whole is None else None, carried).result()
+            part = Batch(spiking, plan, readout, x if whole is None else None, resumable).result()
             if whole is None:
                 whole = part
             else:
@@ -65,40 +65,40 @@ class EarlyExit:
                 break
             if not goes_on.all():
                 left = left[goes_on]
-                carried.keep(goes_on)
+                resumable.select(goes_on)
         if whole is None:
             raise ValueError("there are no steps")
         return whole, steps
 
 
-def _join(whole: BlockResult, part: BlockResult, rows: IntArray) -> None:
+def _join(whole: BatchResult, part: BatchResult, images: IntArray) -> None:
     """Write the readout of more steps of some images, and add what was counted in them."""
-    whole.readout[rows] = part.readout
+    whole.readout[images] = part.readout
     for name, counts in part.spike_counts.items():
-        whole.spike_counts[name][rows] += counts
-    whole.synaptic_operations[rows] += part.synaptic_operations
+        whole.spike_counts[name][images] += counts
+    whole.synaptic_operations[images] += part.synaptic_operations
 
 
-def early_exit_of(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], wanted: Any) -> EarlyExit:
+def early_exit_of(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], early_exit: str | float) -> EarlyExit:
     """Return the early exit that `SpikingNetwork.run` describes, or refuse it.
 
     Raises
     ------
     ModelError
-        The network, the kept steps or `wanted` do not permit it; what is accepted is named.
+        The network, the kept steps or `early_exit` do not permit it; what is accepted is named.
     """
-    problem = _problem(spiking, plan, steps, wanted)
+    problem = _problem(spiking, plan, steps, early_exit)
     if problem:
-        raise ModelError(f"early_exit={wanted!r}: {problem}")
+        raise ModelError(f"early_exit={early_exit!r}: {problem}")
     readouts = tuple((step, readout_weights(spiking, (step,))) for step in checks(steps[-1]))
-    rule = _certain(spiking, plan, steps[-1]) if wanted == "certain" else _margin(spiking, float(wanted))
+    rule = _certain(spiking, plan, steps[-1]) if early_exit == "certain" else _margin(spiking, float(early_exit))
     return EarlyExit(readouts, rule)
 
 
-def _problem(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], wanted: Any) -> str:
+def _problem(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], early_exit: str | float) -> str:
     """Return what does not permit an early exit, or nothing."""
-    number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool) and 0 < wanted < math.inf
-    if wanted != "certain" and not number:
+    number = isinstance(early_exit, (int, float)) and not isinstance(early_exit, bool) and 0 < early_exit < math.inf
+    if early_exit != "certain" and not number:
         return "it is None, 'certain', or a margin above 0"
     if len(steps) > 1:
         return f"it keeps the scores of the last step alone, not those of {list(steps)}: leave out keep_steps"
@@ -108,8 +108,8 @@ def _problem(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], wanted
     behind = () if spiking.tail is None else spiking.tail.nodes
     if len(shape) != 1 or shape[0] < 2 or any(not isinstance(node.layer, Softmax) for node in behind):
         return f"the network must give scores of two or more classes, or their softmax; its readout is {shape}"
-    if wanted == "certain" and not set(plan.frontier) <= set(spiking.populations):
-        others = sorted(set(plan.frontier) - set(spiking.populations))
+    if early_exit == "certain" and not set(plan.readout.inputs) <= set(spiking.populations):
+        others = sorted(set(plan.readout.inputs) - set(spiking.populations))
         return f"the readout must be a linear function of spikes alone, and reads {others}; a margin is accepted"
     return ""
 
@@ -134,7 +134,7 @@ def _certain(spiking: SpikingNetwork, plan: Plan, n_steps: int) -> Rule:
     most where those neurons spike whose weight to c is larger.
     """
     gains = largest_gains(spiking).T
-    silent = _by_class(plan.constant)  # the readout in a step without spikes
+    silent = _by_class(plan.readout.constant)  # the readout in a step without spikes
     weights = readout_weights(spiking, (n_steps,)).weights[0].astype(np.float64)
     correction = _by_class(spiking.correction)
 
@@ -177,7 +177,7 @@ def largest_gains(spiking: SpikingNetwork) -> AnyArray:
             spikes[np.arange(len(part)), first + np.arange(len(part))] = part
             frames = {other: np.zeros((len(part), *shapes[other]), np.float32) for other in read}
             frames[name] = spikes.reshape(-1, *shapes[name])
-            given = evaluate_nodes(nodes, frames)[spiking.readout].astype(np.float64)
-            for leader in range(given.shape[1]):
-                gains[leader] += np.maximum(given - given[:, leader : leader + 1], 0).sum(axis=0)
+            raised = evaluate_nodes(nodes, frames)[spiking.readout].astype(np.float64)
+            for leader in range(raised.shape[1]):
+                gains[leader] += np.maximum(raised - raised[:, leader : leader + 1], 0).sum(axis=0)
     return gains

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.arrays import AnyArray, FloatArray, WordArray
 
 _COSTS = {16: 1.5, 32: 1.0, 64: 0.95}
-"""Time a lane by the lanes of a vector: narrow ones have too few sums under way, wide ones too much weight in cache."""
-_COSTS_OF_ONE_PLACE = {16: 1.5, 32: 1.2, 64: 1.0}
-"""The same where each weight is used once a step anyway."""
+"""Time per lane by lanes of a vector: narrow ones have too few sums under way, wide ones too much weight in cache."""
+_COSTS_OF_ONE_POSITION = {16: 1.5, 32: 1.2, 64: 1.0}
+"""The same where each weight is used once per step anyway."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of a value's numbers: places in C order, at each its channels.
+    """The order of a value's numbers: positions in C order, at each its channels.
 
     Attributes
     ----------
@@ -37,66 +37,66 @@ class Layout:
     padded: bool = True
 
     @cached_property
-    def places(self) -> tuple[int, ...]:
+    def positions(self) -> tuple[int, ...]:
         """The other axes."""
         return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
     @cached_property
-    def n_places(self) -> int:
-        """How many places there are."""
-        return math.prod(self.places)
+    def n_positions(self) -> int:
+        """How many positions there are."""
+        return math.prod(self.positions)
 
     @cached_property
     def width(self) -> int:
-        """How many places a row has."""
-        return self.places[-1] if self.places else 1
+        """How many positions a row has."""
+        return self.positions[-1] if self.positions else 1
 
     @cached_property
     def n_rows(self) -> int:
         """How many rows there are."""
-        return math.prod(self.places[:-1])
+        return math.prod(self.positions[:-1])
 
     @cached_property
     def lanes(self) -> int:
         """Channels of a word: of 16, 32 and 64 those that waste least."""
         n = self.shape[self.axis]
-        costs = _COSTS if self.n_places > 1 else _COSTS_OF_ONE_PLACE
+        costs = _COSTS if self.n_positions > 1 else _COSTS_OF_ONE_POSITION
         return min(costs, key=lambda lanes: -(-n // lanes) * lanes * costs[lanes])
 
     @cached_property
     def channels(self) -> int:
-        """Channels of a place, with their padding."""
+        """Channels of a position, with their padding."""
         n = self.shape[self.axis]
         return -(-n // self.lanes) * self.lanes if self.padded else n
 
     @cached_property
-    def word(self) -> Any:
+    def word(self) -> np.dtype[Any]:
         """The type of a word of the masks."""
         return np.dtype(f"uint{self.lanes}")
 
-    def masks(self, n: int, n_steps: int) -> AnyArray:
-        """Return room for the spikes of `n` images, ``(n, n_steps, n_places, words of a place)``."""
-        return np.empty((n, n_steps, self.n_places, self.channels // self.lanes), self.word)
+    def masks(self, n: int, n_steps: int) -> WordArray:
+        """Return room for the spikes of `n` images, ``(n, n_steps, n_positions, words of a position)``."""
+        return np.empty((n, n_steps, self.n_positions, self.channels // self.lanes), self.word)
 
     @property
     def size(self) -> int:
         """Numbers of the layer, padding included."""
-        return self.n_places * self.channels
+        return self.n_positions * self.channels
 
-    def inwards(self, values: AnyArray, padding: float = 0.0) -> FloatArray:
-        """Return values ``(..., *shape)`` in this order, ``(..., n_places, channels)``, float32 in C order."""
+    def pack(self, values: AnyArray, padding: float = 0.0) -> FloatArray:
+        """Return values ``(..., *shape)`` in this order, ``(..., n_positions, channels)``, float32 in C order."""
         lead = values.shape[: values.ndim - len(self.shape)]
-        last = values.transpose(self._moved(len(lead))).reshape(*lead, self.n_places, self.shape[self.axis])
+        last = values.transpose(self._moved(len(lead))).reshape(*lead, self.n_positions, self.shape[self.axis])
         if self.channels == self.shape[self.axis]:
             return np.ascontiguousarray(last, dtype=np.float32)
-        padded = np.full((*lead, self.n_places, self.channels), padding, np.float32)
+        padded = np.full((*lead, self.n_positions, self.channels), padding, np.float32)
         padded[..., : self.shape[self.axis]] = last
         return padded
 
-    def outwards(self, values: FloatArray) -> FloatArray:
-        """Return values in this order, ``(..., n_places, channels)``, as ``(..., *shape)``: a view where possible."""
+    def unpack(self, values: FloatArray) -> FloatArray:
+        """Return values in this order, ``(..., n_positions, channels)``, as ``(..., *shape)``: a view if possible."""
         lead = values.shape[:-2]
-        last = values[..., : self.shape[self.axis]].reshape(*lead, *self.places, self.shape[self.axis])
+        last = values[..., : self.shape[self.axis]].reshape(*lead, *self.positions, self.shape[self.axis])
         axes = list(range(last.ndim - 1))
         axes.insert(len(lead) + self.axis, last.ndim - 1)
         return last.transpose(axes)

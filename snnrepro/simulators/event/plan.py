@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from snnrepro.network.convolve import convolve
-from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad, Reduce, ReLU
-from snnrepro.simulators.event.actions import (
+from snnrepro.network.indexing import moved, moves_entries, reduced, windows
+from snnrepro.network.layers import Dense, MaxPool, Reduce, ReLU
+from snnrepro.simulators.event.layout import Layout, layout_of
+from snnrepro.simulators.event.population import PackedPopulation, can_be_fused, is_compiled, pack_population
+from snnrepro.simulators.event.readout import Readout, evaluate_nodes, without_constant
+from snnrepro.simulators.event.stages import (
     Compute,
     Filtered,
+    Fire,
     FireOnEvents,
     FireOnNumbers,
     FirePlainly,
     Maximum,
+    Stage,
     Sums,
 )
-from snnrepro.simulators.event.fans import Fan
-from snnrepro.simulators.event.geometry import pool_windows
-from snnrepro.simulators.event.layout import Layout, layout_of
-from snnrepro.simulators.event.linear import Linear, channel_axis, is_linear, linear, linear_of_all, linear_of_sums
-from snnrepro.simulators.event.neurons import Neurons, can_be_fused, is_compiled, neurons_of
-from snnrepro.simulators.event.views import view
+from snnrepro.simulators.event.synops import Synops, is_uniform
+from snnrepro.simulators.event.values import EventForm, Input
+from snnrepro.simulators.event.weights import (
+    bias_of,
+    channel_axis,
+    linear,
+    linear_layer,
+    linear_of_all,
+    linear_of_sums,
+)
 from snnrepro.spiking.schedule import is_maximum
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.arrays import IntArray
     from snnrepro.network.graph import Node
-    from snnrepro.network.layers import Layer
-    from snnrepro.simulators.event.actions import Action
+    from snnrepro.simulators.event.weights import Linear, LinearLayer
     from snnrepro.spiking.network import SpikingNetwork
 
 _SHARE_OF_SPIKES = 0.2
@@ -45,89 +54,63 @@ class Plan:
 
     Attributes
     ----------
-    actions : dict of str to Action
+    stages : mapping of str to Stage
         How every value that is needed is computed, in order.
     static : frozenset of str
         The values that depend on the image alone.
-    lasting : frozenset of str
+    kept_static : frozenset of str
         Those of them that are read in every step.
-    region : tuple of Node
-        The linear nodes from the last spikes to the readout, without their constants: computed once for each kept
-        step, from weighted sums.
-    frontier : tuple of str
-        What the region reads: populations, maxima and static values.
-    direct : dict of str to (Linear, str)
-        Dense layers of the region, by name, that can be computed from the sums of a population's spikes.
-    constant : numpy.ndarray
-        What the constants of the region give, ``(1, *shape of the readout)``.
-    fans : dict of str to Fan
+    readout : Readout
+        What is computed once for each kept step.
+    synops : mapping of str to Synops
         How many weights the numbers of a value meet, for each that linear layers read.
-    numbers : (int, int)
+    n_numbers, n_numbers_per_step : int
         How many numbers an image has once, and how many more in each step, roughly.
     """
 
-    actions: Mapping[str, Action]
+    stages: Mapping[str, Stage]
     static: frozenset[str]
-    lasting: frozenset[str]
-    region: tuple[Node, ...]
-    frontier: tuple[str, ...]
-    direct: Mapping[str, tuple[Linear, str]]
-    constant: FloatArray
-    fans: Mapping[str, Fan]
-    numbers: tuple[int, int]
+    kept_static: frozenset[str]
+    readout: Readout
+    synops: Mapping[str, Synops]
+    n_numbers: int
+    n_numbers_per_step: int
 
 
 def make_plan(spiking: SpikingNetwork) -> Plan:
     """Choose how to compute every value of `spiking`."""
-    network = spiking.network
-    nodes, changing = _nodes_and_changing(spiking)
-    region = _linear_before(spiking.readout, nodes, changing)
-    inside = {node.name for node in region}
-    frontier = {name for node in region for name in node.inputs if name not in inside} or {spiking.readout}
-    zeros = {name: np.zeros((1, *network.shapes[name]), np.float32) for name in frontier}
-    builder = _Builder(spiking, nodes)
-    fans = builder.fans()
-    actions = builder.actions({*frontier, *spiking.populations, *fans})
-    direct = builder.direct(region)
-    static = frozenset({network.input_name, *(node.name for node in nodes)} - changing)
-    kept = needed_of(spiking.readout, [node for node in region if node.name not in direct])
+    network, builder = spiking.network, _Builder(spiking)
+    fans, driven = builder.fan_outs(), builder.schedule.driven
+    inputs = _inputs_of(spiking.readout, readout_nodes(spiking))
+    stages = builder.stages({*inputs, *spiking.populations, *fans})
+    static = frozenset({network.input_name, *(node.name for node in builder.schedule.nodes)} - driven)
+    read = {source.name for name, stage in stages.items() if name in driven for source in stage.inputs}
+    share = {name: _SHARE_OF_SPIKES if _gives_spikes(stage) else 1.0 for name, stage in stages.items()}
+    numbers = {name: share[name] * math.prod(network.shapes[name]) for name in stages}
     return Plan(
-        actions=actions,
+        stages=stages,
         static=static,
-        lasting=static & frontier.union(*(action.reads for name, action in actions.items() if name in changing)),
-        region=tuple(
-            replace(node, layer=without_constant(node.layer)) for node in region if node.name in kept - set(direct)
-        ),
-        frontier=tuple(sorted(frontier & kept)),
-        direct={name: found for name, found in direct.items() if name in kept},
-        constant=evaluate_nodes(region, zeros)[spiking.readout],
-        fans={name: Fan(met) for name, met in fans.items()},
-        numbers=(
-            sum(math.prod(network.shapes[name]) for name in actions if name not in changing),
-            math.ceil(
-                sum(_share(actions[name]) * math.prod(network.shapes[name]) for name in actions if name in changing)
-            ),
-        ),
+        kept_static=static & (inputs | read),
+        readout=builder.readout(),
+        synops={name: Synops(fan_out, _counted(name, fan_out, stages)) for name, fan_out in fans.items()},
+        n_numbers=round(sum(numbers[name] for name in stages if name in static)),
+        n_numbers_per_step=math.ceil(sum(numbers[name] for name in stages if name in driven)),
     )
 
 
 def readout_nodes(spiking: SpikingNetwork) -> list[Node]:
     """Return the linear nodes between the readout and the last spikes, maxima or static values, in order."""
-    return _linear_before(spiking.readout, *_nodes_and_changing(spiking))
+    schedule = spiking.schedule
+    nodes: list[Node] = []
+    needed = {spiking.readout}
+    for node in reversed(schedule.nodes):
+        if node.name in needed & schedule.driven and not isinstance(node.layer, ReLU) and not is_maximum(node):
+            nodes.append(node)
+            needed.update(node.inputs)
+    return nodes[::-1]
 
 
-def _nodes_and_changing(spiking: SpikingNetwork) -> tuple[list[Node], set[str]]:
-    """Return the nodes up to the readout, and the names of those that spikes reach."""
-    behind = set() if spiking.tail is None else {node.name for node in spiking.tail.nodes}
-    nodes = [node for node in spiking.network.nodes if node.name not in behind]
-    changing: set[str] = set()
-    for node in nodes:
-        if isinstance(node.layer, ReLU) or changing.intersection(node.inputs):
-            changing.add(node.name)
-    return nodes, changing
-
-
-def needed_of(name: str, nodes: list[Node]) -> set[str]:
+def _needed_for(name: str, nodes: list[Node]) -> set[str]:
     """Return the name and those of all that `nodes` read to compute it."""
     needed = {name}
     for node in reversed(nodes):
@@ -136,160 +119,170 @@ def needed_of(name: str, nodes: list[Node]) -> set[str]:
     return needed
 
 
-def _share(action: Action) -> float:
-    return _SHARE_OF_SPIKES if isinstance(action, (FireOnEvents, FireOnNumbers)) else 1.0
+def _inputs_of(name: str, nodes: list[Node]) -> set[str]:
+    """Return what `nodes` read of others to compute the value called `name`: itself where it is not of theirs."""
+    return _needed_for(name, nodes) - {node.name for node in nodes}
 
 
-def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Return `values` and those of `nodes`, computed from them in order."""
-    every = dict(values)
-    for node in nodes:
-        every[node.name] = convolve(node.layer, *(every[name] for name in node.inputs))
-    return every
+def _gives_spikes(stage: Stage | None) -> bool:
+    return isinstance(stage, Fire)
 
 
-def without_constant(layer: Layer) -> Layer:
-    """Return the linear part of a layer: without its bias."""
-    if isinstance(layer, (Dense, Conv, ConvTranspose)):
-        return replace(layer, bias=np.zeros_like(layer.bias))
-    if isinstance(layer, Affine):
-        return replace(layer, offset=np.zeros_like(layer.offset))
-    return replace(layer, value=0.0) if isinstance(layer, Pad) else layer
-
-
-def _linear_before(readout: str, nodes: list[Node], changing: set[str]) -> list[Node]:
-    """Return the nodes between the readout and the last spikes, maxima or static values, in order."""
-    found: list[Node] = []
-    wanted = {readout}
-    for node in reversed(nodes):
-        if node.name in wanted & changing and not isinstance(node.layer, ReLU) and not is_maximum(node):
-            found.append(node)
-            wanted.update(node.inputs)
-    return found[::-1]
+def _counted(name: str, fan_out: IntArray, stages: Mapping[str, Stage]) -> Input:
+    """Return the form in which a value's operations are counted: events only where a stage reads them anyway."""
+    if _gives_spikes(stages.get(name)):
+        return Input(name, "spikes")
+    read = [source for stage in stages.values() for source in stage.inputs if source.name == name]
+    events = [source for source in read if isinstance(source.form, EventForm) and is_uniform(fan_out)]
+    return events[0] if events else Input(name, "numbers")
 
 
 class _Builder:
-    """Chooses the action of each value; populations are settled in order, for their readers need their layouts."""
+    """Chooses the stage of each value; what one choice needs of others is a property computed once, in any order."""
 
-    def __init__(self, spiking: SpikingNetwork, nodes: list[Node]) -> None:
-        self._spiking, self._nodes = spiking, nodes
-        self._shapes = spiking.network.shapes
-        self._by_name = {node.name: node for node in nodes}
-        compiled = spiking.populations if spiking.synapse is None else {}
-        self._compiled = {name for name, population in compiled.items() if is_compiled(population)}
-        self._readers: dict[str, list[Node]] = {}
-        for node in nodes:
-            for name in node.inputs:
-                self._readers.setdefault(name, []).append(node)
-        self._neurons: dict[str, Neurons] = {}
-        self._linears: dict[str, tuple[Linear, str]] = {}
+    def __init__(self, spiking: SpikingNetwork) -> None:
+        self._spiking, self._shapes = spiking, spiking.network.shapes
+        self.schedule = spiking.schedule
+        self._nodes = {node.name: node for node in self.schedule.nodes}
 
-    def fans(self) -> dict[str, IntArray]:
+    @cached_property
+    def _populations(self) -> dict[str, PackedPopulation]:
+        """The populations that have a compiled loop, with the bias of the linear layer they are fused with."""
+        packed = {}
+        for name, population in self._spiking.populations.items():
+            if is_compiled(population):
+                layer = self._fused(self._nodes[name])
+                current = np.zeros((), np.float32) if layer is None else bias_of(layer)
+                layout = layout_of(self._shapes[name], self._axis(self._nodes[name]))
+                packed[name] = pack_population(population, self._spiking.dt, layout, current)
+        return packed
+
+    @cached_property
+    def _linears(self) -> dict[str, tuple[Linear, Input]]:
+        """The linear layers on events or spikes, with what they read."""
+        linears = {}
+        for node in self.schedule.nodes:
+            layer = linear_layer(node.layer)
+            if layer is not None:
+                built, name = self._linear(layer, node.inputs[0], self._shapes[node.name])
+                linears[node.name] = built, Input(name, built.form)
+        return linears
+
+    def fan_outs(self) -> dict[str, IntArray]:
         """Return how many weights each number meets, counted at the spikes where what is read are spikes."""
         fans: dict[str, IntArray] = {}
-        for name, fan in fan_outs(self._spiking).items():
-            seen = view(name, self._by_name, self._compiled, self._shapes)
+        for name, fan_out in fan_outs(self._spiking).items():
+            seen = self._seen(name)
             if seen is not None:
-                name, places = seen
+                name, neurons = seen
                 met = np.zeros(self._shapes[name], np.int64)
-                np.add.at(met.reshape(-1), places[places >= 0], fan[places >= 0])
-                fan = met
-            fans[name] = fans[name] + fan if name in fans else fan
+                np.add.at(met.reshape(-1), neurons[neurons >= 0], fan_out[neurons >= 0])
+                fan_out = met
+            fans[name] = fans[name] + fan_out if name in fans else fan_out
         return fans
 
-    def actions(self, wanted: set[str]) -> dict[str, Action]:
-        """Return the actions of what is wanted and of what they read."""
-        every = {node.name: self._action(node) for node in self._nodes}
-        needed = set(wanted)
-        for name, action in reversed(list(every.items())):
+    def stages(self, names: set[str]) -> dict[str, Stage]:
+        """Return the stages of the values called `names`, and of what they read."""
+        stages = {node.name: self._stage(node) for node in self.schedule.nodes}
+        needed = set(names)
+        for name, stage in reversed(list(stages.items())):
             if name in needed:
-                needed.update(action.reads)
-        return {name: action for name, action in every.items() if name in needed}
+                needed.update(source.name for source in stage.inputs)
+        return {name: stage for name, stage in stages.items() if name in needed}
 
-    def direct(self, region: list[Node]) -> dict[str, tuple[Linear, str]]:
-        """Return the dense layers of the region that read a population, each as a layer on sums of its spikes."""
-        found = {}
-        for node in region:
+    def readout(self) -> Readout:
+        """Return how the readout is computed: dense layers that read a population, from the sums of its spikes."""
+        name, nodes = self._spiking.readout, readout_nodes(self._spiking)
+        dense = {}
+        for node in nodes:
             if isinstance(node.layer, Dense) and len(self._shapes[node.inputs[0]]) == 1:
-                layer, source = self._linear(node)
+                layer, source = self._linears[node.name]
                 if layer.reads_spikes:
-                    found[node.name] = linear_of_sums(layer), source
-        return found
+                    dense[node.name] = linear_of_sums(layer), source.name
+        inputs = _inputs_of(name, nodes)
+        needed = _needed_for(name, [node for node in nodes if node.name not in dense])
+        zeros = {source: np.zeros((1, *self._shapes[source]), np.float32) for source in inputs}
+        others = [node for node in nodes if node.name in needed and node.name not in dense]
+        return Readout(
+            name=name,
+            inputs=tuple(sorted(inputs & needed)),
+            nodes=tuple(replace(node, layer=without_constant(node.layer)) for node in others),
+            dense={node: found for node, found in dense.items() if node in needed},
+            constant=evaluate_nodes(nodes, zeros)[name],
+        )
 
-    def _action(self, node: Node) -> Action:
+    def _stage(self, node: Node) -> Stage:
+        numbers = tuple(Input(name, "numbers") for name in node.inputs)
         if isinstance(node.layer, ReLU):
             return self._fire(node)
-        if is_maximum(node):
-            moving = any(isinstance(before.layer, ReLU) for before in self._before(node))
-            return self._maximum(node) if moving else Compute(node)
-        return Sums(*self._linear(node)) if is_linear(node) else Compute(node)
+        if isinstance(node.layer, (MaxPool, Reduce)) and is_maximum(node) and node.name in self.schedule.driven:
+            return self._maximum(node.layer, node, numbers)
+        if node.name in self._linears:
+            layer, source = self._linears[node.name]
+            return Sums((source,), layer)
+        return Compute(numbers, node.layer)
 
-    def _maximum(self, node: Node) -> Maximum:
-        layer: Any = node.layer
-        after = self._shapes[node.name]
-        shapes = [self._shapes[node.inputs[0]], after]
+    def _maximum(self, layer: MaxPool | Reduce, node: Node, numbers: tuple[Input, ...]) -> Maximum:
+        shape, after = self._shapes[node.inputs[0]], self._shapes[node.name]
         if isinstance(layer, Reduce):  # its axes may be those of channels
-            shapes = [(1, *shape) for shape in shapes]
-        source, target = (Layout(shape, 0, padded=False) for shape in shapes)
-        return Maximum(node, self._spiking.growth, after, source, target, pool_windows(layer, source, target))
+            source, target = (Layout((1, *size), 0, padded=False) for size in (shape, after))
+            seen = reduced(layer.axes, shape)
+        else:
+            source, target = (Layout(size, 0, padded=False) for size in (shape, after))
+            seen = windows(layer, shape, after)
+        return Maximum(numbers, self._spiking.growth, after, source, target, seen.astype(np.int32, order="C"))
 
-    def _before(self, node: Node) -> list[Node]:
-        """Return all nodes that a node depends on."""
-        found: list[Node] = []
-        wanted = set(node.inputs)
-        for before in reversed(self._nodes):
-            if before.name in wanted:
-                found.append(before)
-                wanted.update(before.inputs)
-        return found
-
-    def _fire(self, node: Node) -> Action:
+    def _fire(self, node: Node) -> Stage:
         synapse, dt = self._spiking.synapse, self._spiking.dt
-        if synapse is not None:
-            return Filtered(node.name, self._fire_on_numbers(node), math.exp(-dt / synapse))
-        before = self._by_name.get(node.inputs[0])
-        moving = before is not None and any(isinstance(one.layer, ReLU) for one in self._before(before))
-        population = self._spiking.populations[node.name]
-        if before is not None and is_linear(before) and moving and can_be_fused(population):
-            layer, read = self._linear(before)
-            if layer.target.shape == self._shapes[node.name]:
-                self._neurons[node.name] = neurons = neurons_of(population, dt, layer.target, layer.bias)
-                return FireOnEvents(layer, read, neurons)
-        return self._fire_on_numbers(node)
+        if self._fused(node) is not None:
+            layer, source = self._linears[node.inputs[0]]
+            return FireOnEvents((source,), self._populations[node.name], layer)
+        numbers = (Input(node.inputs[0], "numbers"),)
+        fire: FireOnNumbers | FirePlainly = (
+            FireOnNumbers(numbers, self._populations[node.name])
+            if node.name in self._populations
+            else FirePlainly(numbers, self._spiking.populations[node.name], dt)
+        )
+        return fire if synapse is None else Filtered(numbers, fire, math.exp(-dt / synapse))
 
-    def _fire_on_numbers(self, node: Node) -> FireOnNumbers | FirePlainly:
-        """Return the action of neurons on currents that other actions compute."""
-        source, dt = node.inputs[0], self._spiking.dt
-        population = self._spiking.populations[node.name]
-        if not is_compiled(population):
-            return FirePlainly(population, dt, node.name, source)
-        layout = layout_of(self._shapes[node.name], self._axis(node, self._by_name.get(source)))
-        self._neurons[node.name] = neurons = neurons_of(population, dt, layout, np.zeros((), np.float32))
-        return FireOnNumbers(source, neurons)
+    def _fused(self, node: Node) -> LinearLayer | None:
+        """Return the linear layer before neurons if it is computed on the events that spikes are, in their own loop."""
+        before = self._nodes.get(node.inputs[0])
+        if before is None or self._spiking.synapse is not None or before.name not in self.schedule.driven:
+            return None
+        return linear_layer(before.layer) if can_be_fused(self._spiking.populations[node.name]) else None
 
-    def _axis(self, node: Node, before: Node | None) -> int:
+    def _axis(self, node: Node) -> int:
         """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""
-        for one in [before, *self._readers.get(node.name, [])]:
-            if one is not None and is_linear(one):
-                return channel_axis(one)
-        return 0
+        before = self._nodes.get(node.inputs[0])
+        neighbours = (*(() if before is None else (before,)), *self.schedule.readers.get(node.name, ()))
+        layers = (linear_layer(neighbour.layer) for neighbour in neighbours)
+        return next((channel_axis(layer) for layer in layers if layer is not None), 0)
 
-    def _linear(self, node: Node) -> tuple[Linear, str]:
-        """Return a linear layer on events and the name of the value whose events it reads; built once."""
-        if node.name not in self._linears:
-            self._linears[node.name] = self._new_linear(node)
-        return self._linears[node.name]
+    def _seen(self, name: str) -> tuple[str, IntArray] | None:
+        """Return the population whose spikes a value shows, and which of its neurons each number is the output of.
 
-    def _new_linear(self, node: Node) -> tuple[Linear, str]:
-        source = node.inputs[0]
-        shape, after = self._shapes[source], self._shapes[node.name]
-        seen = view(source, self._by_name, self._compiled, self._shapes)
+        Neurons are counted in the order of their layer's shape, `PADDING` is a number that is always 0. None where the
+        value is anything else.
+        """
+        if name in self._populations and self._spiking.synapse is None:
+            return name, np.arange(math.prod(self._shapes[name])).reshape(self._shapes[name])
+        node = self._nodes.get(name)
+        if node is None or not moves_entries(node.layer):
+            return None
+        seen = self._seen(node.inputs[0])
+        return None if seen is None else (seen[0], moved(node.layer, seen[1]))
+
+    def _linear(self, layer: LinearLayer, source: str, after: tuple[int, ...]) -> tuple[Linear, str]:
+        """Return a linear layer on events, and the name of the value whose events or spikes it reads."""
+        shape, seen = self._shapes[source], self._seen(source)
         if seen is not None:
-            name, places = seen
-            neurons = self._neurons[name]
-            if isinstance(node.layer, Dense) and len(shape) == 1:
-                return linear_of_all(node, after, neurons, places), name
-            same_order: Any = np.array_equal(places.reshape(-1), np.arange(places.size))
-            if same_order and neurons.layout == layout_of(shape, channel_axis(node)) and neurons.is_uniform:
-                return linear(node, shape, after, neurons), name
-        return linear(node, shape, after), source
+            name, neurons = seen
+            population = self._populations[name]
+            if isinstance(layer, Dense) and len(shape) == 1:
+                return linear_of_all(layer, after, population, neurons), name
+            same_order = bool(np.array_equal(neurons.reshape(-1), np.arange(neurons.size)))
+            same_layout = population.layout == layout_of(shape, channel_axis(layer))
+            if same_order and same_layout and population.is_uniform:
+                return linear(layer, shape, after, population), name
+        return linear(layer, shape, after), source

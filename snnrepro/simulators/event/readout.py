@@ -1,20 +1,25 @@
-"""The readout at the kept steps, from weighted sums of spikes: everything behind the last neurons is linear."""
+"""The readout at the kept steps, from weighted sums over the steps: everything behind the last neurons is linear."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Iterable, Mapping
 
 import numpy as np
 
-from snnrepro.simulators.event.plan import evaluate_nodes
+from snnrepro.network.convolve import convolve
+from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad
+from snnrepro.simulators.event.values import EventForm, Spikes, numbers_of
 from snnrepro.spiking.network import scores_of
 from snnrepro.spiking.run import step_weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
-    from snnrepro.simulators.event.plan import Plan
+    from snnrepro.network.graph import Node
+    from snnrepro.network.layers import Layer
+    from snnrepro.simulators.event.values import Value
+    from snnrepro.simulators.event.weights import Linear
     from snnrepro.spiking.network import SpikingNetwork
 
 _NUMBERS = 2**22
@@ -58,24 +63,77 @@ def readout_weights(spiking: SpikingNetwork, steps: tuple[int, ...]) -> ReadoutW
     return ReadoutWeights(weights, np.cumsum(by_step, dtype=np.float32)[np.array(steps) - 1])
 
 
-def readout_of(name: str, plan: Plan, readout: ReadoutWeights, sums: dict[str, FloatArray]) -> FloatArray:
-    """Return the value called `name`, what is read out, at the kept steps, ``(n_images, n_kept, *shape)``.
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What is read out, as a linear function of sums over the steps.
 
-    Parameters
+    Attributes
     ----------
-    sums : dict of str to numpy.ndarray
-        The weighted sums over the steps of all that the region's nodes read, ``(n_images, n_kept, *shape)``.
+    name : str
+        The value that is read out.
+    inputs : tuple of str
+        What it is computed from: populations, maxima and values of the image alone.
+    nodes : tuple of Node
+        The linear nodes from there to the readout, without their constants, but for those of `dense`.
+    dense : mapping of str to (Linear, str)
+        The dense layers among them, by name, that can be computed from the sums of the spikes of a population.
+    constant : numpy.ndarray
+        What the constants of all of them give, ``(1, *shape)``.
     """
-    n, n_kept = next(iter(sums.values())).shape[:2]
-    value = sums.get(name)
-    if value is None:
-        flat = {known: total.reshape(n * n_kept, *total.shape[2:]) for known, total in sums.items()}
-        computed = evaluate_nodes(plan.region, flat)[name]
-        value = computed.reshape(n, n_kept, *computed.shape[1:])
-    shape = (1, n_kept, *[1] * (value.ndim - 2))
-    totals = readout.weights.sum(axis=1, dtype=np.float32)
-    mean: FloatArray = (value + totals.reshape(shape) * plan.constant[:, np.newaxis]) / readout.totals.reshape(shape)
-    return mean
+
+    name: str
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    dense: Mapping[str, tuple[Linear, str]]
+    constant: FloatArray
+
+    @property
+    def summed(self) -> frozenset[str]:
+        """The values whose sums over the steps are needed."""
+        return frozenset({*self.inputs, *(source for _, source in self.dense.values())})
+
+    def value(self, values: Mapping[str, Value], sums: Mapping[str, FloatArray], weights: ReadoutWeights) -> FloatArray:
+        """Return what is read out at the kept steps, ``(n_images, n_kept, *shape)``.
+
+        Parameters
+        ----------
+        values : mapping of str to Value
+            What is `summed`, over some steps.
+        sums : mapping of str to numpy.ndarray
+            See `sum_over_steps`.
+        """
+        known = {name: _in_shape(values[name], sums[name]) for name in self.inputs}
+        for name, (layer, source) in self.dense.items():
+            flat_sums = sums[source].reshape(*sums[source].shape[:2], -1)
+            known[name] = layer.sums(EventForm(layer.source, layer.segments.width).of(flat_sums))
+        n, n_kept = next(iter(known.values())).shape[:2]
+        value = known.get(self.name)
+        if value is None:
+            flat = {name: total.reshape(n * n_kept, *total.shape[2:]) for name, total in known.items()}
+            computed = evaluate_nodes(self.nodes, flat)[self.name]
+            value = computed.reshape(n, n_kept, *computed.shape[1:])
+        shape = (1, n_kept, *[1] * (value.ndim - 2))
+        totals = weights.weights.sum(axis=1, dtype=np.float32)
+        total = value + totals.reshape(shape) * self.constant[:, np.newaxis]
+        mean: FloatArray = total / weights.totals.reshape(shape)
+        return mean
+
+
+def sum_over_steps(value: Value, weights: FloatArray, before: FloatArray | None) -> FloatArray:
+    """Return a value's sums by weights ``(n_kept, n_steps)``, added to those of the steps `before`.
+
+    They are ``(n_images, n_kept, *shape)``, for spikes how many there are, in the order of their layout.
+    """
+    if isinstance(value, Spikes):
+        return value.sums(weights, before)
+    numbers = numbers_of(value)
+    sums: FloatArray = np.matmul(weights, numbers.reshape(*numbers.shape[:2], -1))
+    sums = sums.reshape(len(numbers), len(weights), *numbers.shape[2:])
+    return sums if before is None else before + sums
+
+
+def _in_shape(value: Value, sums: FloatArray) -> FloatArray:
+    return value.outputs(sums) if isinstance(value, Spikes) else sums
 
 
 def scores_at(spiking: SpikingNetwork, readout: FloatArray) -> FloatArray:
@@ -88,3 +146,20 @@ def scores_at(spiking: SpikingNetwork, readout: FloatArray) -> FloatArray:
         scores = scores_of(spiking, piece.reshape(len(piece) * n_kept, *piece.shape[2:]))
         pieces.append(scores.reshape(len(piece), n_kept, *scores.shape[1:]))
     return np.concatenate(pieces)
+
+
+def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return `values` and those of `nodes`, computed from them in order."""
+    known = dict(values)
+    for node in nodes:
+        known[node.name] = convolve(node.layer, *(known[name] for name in node.inputs))
+    return known
+
+
+def without_constant(layer: Layer) -> Layer:
+    """Return the linear part of a layer: without its bias."""
+    if isinstance(layer, (Dense, Conv, ConvTranspose)):
+        return replace(layer, bias=np.zeros_like(layer.bias))
+    if isinstance(layer, Affine):
+        return replace(layer, offset=np.zeros_like(layer.offset))
+    return replace(layer, value=0.0) if isinstance(layer, Pad) else layer

@@ -3,17 +3,32 @@
 LLVM makes one AVX-512 register of 16 lanes, two of AVX, four of SSE or NEON. A vector has as many lanes as the words of
 a mask have bits: an array of uint16, uint32 or uint64 words says which. Nothing is checked: indices lie inside the
 array and are not negative, arrays are flat and contiguous.
+
+The parameters of an intrinsic are Numba's types of what it is called with; its docstring speaks of the values.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Tuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
+
+if TYPE_CHECKING:
+    from llvmlite.ir import IRBuilder, Value
+    from numba.core.base import BaseContext
+    from numba.core.typing import Signature
+    from numba.core.typing.context import BaseContext as Typing
+    from numba.types import Array, Type
+
+    Emitted = Tuple[Signature, Callable[..., Value]]
+
+Vector = Any
+"""A vector in Numba code, for which Python has no type."""
 
 _FLOAT, _INT, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
 
@@ -24,215 +39,207 @@ class _VectorType(types.Type):  # type: ignore[misc]  # Numba has no types
         self.lanes = lanes
         self.floats = ir.VectorType(_FLOAT, lanes)
         self.bits = ir.VectorType(ir.IntType(1), lanes)
+        self.word = types.Integer.from_bitwidth(lanes, signed=False)
 
 
 @register_model(_VectorType)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # likewise
-    def __init__(self, manager: Any, numba_type: Any) -> None:
+    def __init__(self, manager: object, numba_type: _VectorType) -> None:
         super().__init__(manager, numba_type, numba_type.floats)
 
 
 _VECTORS = {lanes: _VectorType(lanes) for lanes in (16, 32, 64)}
 
 
-def _place(context: Any, builder: Any, array_type: Any, where: Any, pointee: Any) -> Any:
-    array, index = where
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
+@dataclass(frozen=True)
+class _Code:
+    """Where an intrinsic writes its code."""
+
+    context: BaseContext
+    builder: IRBuilder
+
+    def pointer(self, kind: Array, array: Value, index: Value, pointee: ir.Type | None = None) -> Value:
+        """Return where number `index` of an array is, as a pointer to `pointee`."""
+        data = self.context.make_array(kind)(self.context, self.builder, array).data
+        pointer = self.builder.gep(data, [index])
+        return pointer if pointee is None else self.builder.bitcast(pointer, pointee.as_pointer())
+
+    def splat(self, number: Value, kind: ir.VectorType) -> Value:
+        """Return a vector of one number."""
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, ir.Constant(_INT, 0))
+        return self.builder.shuffle_vector(
+            first, undefined, ir.Constant(ir.VectorType(_INT, kind.count), [0] * kind.count)
+        )
 
 
-def _splat(builder: Any, number: Any, of: Any) -> Any:
-    undefined = ir.Constant(of, ir.Undefined)
-    one = builder.insert_element(undefined, number, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT, of.count), [0] * of.count))
+def _emitted(signature: Signature, emit: Callable[..., Value]) -> Emitted:
+    """Return what `intrinsic` wants: a signature, and what writes the code for the values of its arguments."""
+
+    def generate(context: BaseContext, builder: IRBuilder, _: Signature, values: tuple[Value, ...]) -> Value:
+        value = emit(_Code(context, builder), *values)
+        return context.get_dummy_value() if signature.return_type == types.void else value
+
+    return signature, generate
 
 
 @intrinsic
-def at(_: Any, array: Any, index: Any) -> Any:
+def at(_: Typing, array: Array, index: Type) -> Emitted:
     """Return ``array[index]``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        return builder.load(builder.gep(data, [arguments[1]]))
-
-    return array.dtype(array, types.intp), generate
+    return _emitted(
+        array.dtype(array, types.intp), lambda code, source, i: code.builder.load(code.pointer(array, source, i))
+    )
 
 
 @intrinsic
-def load(_: Any, array: Any, index: Any, words: Any) -> Any:
+def put(_: Typing, array: Array, index: Type, value: Type) -> Emitted:
+    """Write ``array[index] = value``."""
+    return _emitted(
+        types.void(array, types.intp, array.dtype),
+        lambda code, target, i, number: code.builder.store(number, code.pointer(array, target, i)),
+    )
+
+
+@intrinsic
+def load(_: Typing, array: Array, index: Type, words: Array) -> Emitted:
     """Return the float32 numbers of `array` from `index` on, as many as `words` have bits."""
     vector = _VECTORS[words.dtype.bitwidth]
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_place(context, builder, array, arguments[:2], vector.floats), align=4)
-
-    return vector(array, types.intp, words), generate
+    return _emitted(
+        vector(array, types.intp, words),
+        lambda code, source, i, _: code.builder.load(code.pointer(array, source, i, vector.floats), align=4),
+    )
 
 
 @intrinsic
-def store(_: Any, array: Any, index: Any, value: Any) -> Any:
+def store(_: Typing, array: Array, index: Type, value: _VectorType) -> Emitted:
     """Write a vector to `array` from `index` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _place(context, builder, array, arguments[:2], value.floats), align=4)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), generate
+    return _emitted(
+        types.void(array, types.intp, value),
+        lambda code, target, i, v: code.builder.store(v, code.pointer(array, target, i, value.floats), align=4),
+    )
 
 
 @intrinsic
-def fill(_: Any, number: Any, words: Any) -> Any:
+def splat(_: Typing, number: Type, words: Array) -> Emitted:
     """Return a vector of one number, float32."""
     vector = _VECTORS[words.dtype.bitwidth]
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _splat(builder, arguments[0], vector.floats)
-
-    return vector(types.float32, words), generate
+    return _emitted(vector(types.float32, words), lambda code, value, _: code.splat(value, vector.floats))
 
 
 @intrinsic
-def plus(_: Any, u: Any, v: Any) -> Any:
+def add(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
     """Return ``u + v``."""
-    return u(u, u), lambda context, builder, signature, arguments: builder.fadd(*arguments)
+    return _emitted(u(u, u), lambda code, a, b: code.builder.fadd(a, b))
 
 
 @intrinsic
-def minus(_: Any, u: Any, v: Any) -> Any:
+def sub(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
     """Return ``u - v``."""
-    return u(u, u), lambda context, builder, signature, arguments: builder.fsub(*arguments)
+    return _emitted(u(u, u), lambda code, a, b: code.builder.fsub(a, b))
 
 
 @intrinsic
-def times_plus(_: Any, u: Any, v: Any, w: Any) -> Any:
+def fma(_: Typing, u: _VectorType, v: _VectorType, w: _VectorType) -> Emitted:
     """Return ``u * v + w``, rounded once where the machine does both at once."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        name = f"llvm.fmuladd.v{u.lanes}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(u.floats, [u.floats] * 3), name)
-        return builder.call(function, arguments)
+    def emit(code: _Code, *values: Value) -> Value:
+        kind = ir.FunctionType(u.floats, [u.floats] * 3)
+        function = cgutils.get_or_insert_function(code.builder.module, kind, f"llvm.fmuladd.v{u.lanes}f32")
+        return code.builder.call(function, values)
 
-    return u(u, u, u), generate
-
-
-@intrinsic
-def reaches(_: Any, u: Any, v: Any) -> Any:
-    """Return where ``u >= v``, one bit a lane, the first lane lowest."""
-    word = types.Integer.from_bitwidth(u.lanes, signed=False)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(builder.fcmp_ordered(">=", *arguments), ir.IntType(u.lanes))
-
-    return word(u, u), generate
+    return _emitted(u(u, u, u), emit)
 
 
 @intrinsic
-def differs(_: Any, u: Any, v: Any) -> Any:
-    """Return where ``u != v``, one bit a lane, the first lane lowest."""
-    word = types.Integer.from_bitwidth(u.lanes, signed=False)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(builder.fcmp_unordered("!=", *arguments), ir.IntType(u.lanes))
-
-    return word(u, u), generate
+def ge(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
+    """Return where ``u >= v``, one bit per lane, the first lane lowest."""
+    word = ir.IntType(u.lanes)
+    return _emitted(u.word(u, u), lambda code, a, b: code.builder.bitcast(code.builder.fcmp_ordered(">=", a, b), word))
 
 
 @intrinsic
-def choose(_: Any, word: Any, u: Any, v: Any) -> Any:
+def ne(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
+    """Return where ``u != v``, one bit per lane, the first lane lowest."""
+    word = ir.IntType(u.lanes)
+    return _emitted(
+        u.word(u, u), lambda code, a, b: code.builder.bitcast(code.builder.fcmp_unordered("!=", a, b), word)
+    )
+
+
+@intrinsic
+def select(_: Typing, word: Type, u: _VectorType, v: _VectorType) -> Emitted:
     """Return `u` where the bit of the lane is set in `word`, `v` elsewhere."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.select(builder.bitcast(arguments[0], u.bits), arguments[1], arguments[2])
-
-    return u(types.Integer.from_bitwidth(u.lanes, signed=False), u, u), generate
+    return _emitted(
+        u(u.word, u, u), lambda code, bits, a, b: code.builder.select(code.builder.bitcast(bits, u.bits), a, b)
+    )
 
 
 @intrinsic
-def population_count(_: Any, word: Any) -> Any:
+def popcount(_: Typing, word: Type) -> Emitted:
     """Return how many bits of an unsigned integer are set."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.cast(builder, builder.ctpop(arguments[0]), word, types.intp)
-
-    return types.intp(word), generate
+    return _emitted(
+        types.intp(word), lambda code, bits: code.context.cast(code.builder, code.builder.ctpop(bits), word, types.intp)
+    )
 
 
 @intrinsic
-def copy_32(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any, factor: Any) -> Any:
-    """Write ``(source[start : start + 32] + shift) * factor`` to `target` from `place` on, all int32."""
-    ints = ir.VectorType(_INT, 32)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        read = builder.load(_place(context, builder, source, arguments[:2], ints), align=4)
-        written = builder.mul(
-            builder.add(read, _splat(builder, arguments[4], ints)), _splat(builder, arguments[5], ints)
-        )
-        builder.store(written, _place(context, builder, target, arguments[2:4], ints), align=4)
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp, types.int32, types.int32), generate
-
-
-@intrinsic
-def copy_8_bytes(_: Any, source: Any, start: Any, target: Any, place: Any, shift: Any) -> Any:
-    """Write ``source[start : start + 8] + shift`` (uint8) to `target` (int32) from `place` on."""
-    small, ints = ir.VectorType(_BYTE, 8), ir.VectorType(_INT, 8)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        read = builder.load(_place(context, builder, source, arguments[:2], small), align=1)
-        written = builder.add(builder.zext(read, ints), _splat(builder, arguments[4], ints))
-        builder.store(written, _place(context, builder, target, arguments[2:4], ints), align=4)
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp, types.int32), generate
-
-
-@intrinsic
-def put(_: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write ``array[index] = value``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        builder.store(arguments[2], builder.gep(data, [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, array.dtype), generate
-
-
-@intrinsic
-def lowest_bit(_: Any, word: Any) -> Any:
+def lowest_bit(_: Typing, word: Type) -> Emitted:
     """Return which is the lowest bit that is set of an unsigned integer that is not 0."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-        return context.cast(builder, found, word, types.intp)
+    def emit(code: _Code, bits: Value) -> Value:
+        lowest = code.builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
+        return code.context.cast(code.builder, lowest, word, types.intp)
 
-    return types.intp(word), generate
+    return _emitted(types.intp(word), emit)
 
 
 @intrinsic
-def patterns(_: Any, a: Any, b: Any, c: Any, d: Any, target: Any) -> Any:
+def copy_32(_: Typing, source: Array, start: Type, target: Array, first: Type, shift: Type, factor: Type) -> Emitted:
+    """Write ``(source[start : start + 32] + shift) * factor`` to `target` from `first` on, all int32."""
+    ints = ir.VectorType(_INT, 32)
+
+    def emit(code: _Code, a: Value, i: Value, b: Value, j: Value, added: Value, times: Value) -> Value:
+        read = code.builder.load(code.pointer(source, a, i, ints), align=4)
+        moved = code.builder.mul(code.builder.add(read, code.splat(added, ints)), code.splat(times, ints))
+        return code.builder.store(moved, code.pointer(target, b, j, ints), align=4)
+
+    return _emitted(types.void(source, types.intp, target, types.intp, types.int32, types.int32), emit)
+
+
+@intrinsic
+def copy_8_bytes(_: Typing, source: Array, start: Type, target: Array, first: Type, shift: Type) -> Emitted:
+    """Write ``source[start : start + 8] + shift`` (uint8) to `target` (int32) from `first` on."""
+    small, ints = ir.VectorType(_BYTE, 8), ir.VectorType(_INT, 8)
+
+    def emit(code: _Code, a: Value, i: Value, b: Value, j: Value, added: Value) -> Value:
+        read = code.builder.load(code.pointer(source, a, i, small), align=1)
+        moved = code.builder.add(code.builder.zext(read, ints), code.splat(added, ints))
+        return code.builder.store(moved, code.pointer(target, b, j, ints), align=4)
+
+    return _emitted(types.void(source, types.intp, target, types.intp, types.int32), emit)
+
+
+@intrinsic
+def patterns(_: Typing, a: Type, b: Type, c: Type, d: Type, target: Array) -> Emitted:
     """Write for each lane of four words ``a + 2 * b + 4 * c + 8 * d`` of its bits to `target`, uint8."""
     bits, small = ir.VectorType(ir.IntType(1), a.bitwidth), ir.VectorType(_BYTE, a.bitwidth)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def emit(code: _Code, *values: Value) -> Value:
         total = ir.Constant(small, [0] * small.count)
-        for step in range(4):
-            lanes = builder.zext(builder.bitcast(arguments[step], bits), small)
-            total = builder.or_(total, builder.shl(lanes, ir.Constant(small, [step] * small.count)))
+        for step, word in enumerate(values[:4]):
+            lanes = code.builder.zext(code.builder.bitcast(word, bits), small)
+            total = code.builder.or_(total, code.builder.shl(lanes, ir.Constant(small, [step] * small.count)))
         first = ir.Constant(ir.IntType(64), 0)
-        builder.store(total, _place(context, builder, target, (arguments[4], first), small), align=1)
-        return context.get_dummy_value()
+        return code.builder.store(total, code.pointer(target, values[4], first, small), align=1)
 
-    return types.void(a, a, a, a, target), generate
+    return _emitted(types.void(a, a, a, a, target), emit)
 
 
 @intrinsic
-def hidden(_: Any, number: Any) -> Any:
+def opaque(_: Typing, number: Type) -> Emitted:
     """Return an integer such that the compiler knows nothing of it: a loop that counts so is not unrolled."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = arguments[0].type
-        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", arguments, True)
+    def emit(code: _Code, value: Value) -> Value:
+        return code.builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", (value,), True)
 
-    return number(number), generate
+    return _emitted(number(number), emit)

@@ -1,0 +1,182 @@
+"""A dense layer or a convolution that works on events: where it finds its weights, and its bias."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
+from snnrepro.simulators.event.gather import Sizes, gather_numbers, gather_spikes
+from snnrepro.simulators.event.kernels import Events, Firing, IFConstants, LIFConstants
+from snnrepro.simulators.event.layout import Layout, layout_of
+from snnrepro.simulators.event.segments import (
+    Segments,
+    flat_segments,
+    position_segments,
+    window_segments,
+    window_weights,
+)
+from snnrepro.simulators.event.values import EventForm, Spikes
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.network.layers import Layer
+    from snnrepro.simulators.event.population import PackedPopulation
+
+LinearLayer = Union[Dense, Conv, ConvTranspose]
+
+_NO_NUMBERS = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear layer.
+
+    Attributes
+    ----------
+    source, target : Layout
+        Of what it reads and what it gives.
+    segments : Segments
+        Which input positions an output position sees.
+    weights : numpy.ndarray
+        float32, flat: word of output channels, row, channel in the word.
+    bias : numpy.ndarray
+        Of the output, broadcast to its shape.
+    reads_spikes : bool
+        Whether it reads spikes, whose amplitude is in the weights; events otherwise.
+    """
+
+    source: Layout
+    target: Layout
+    segments: Segments
+    weights: FloatArray
+    bias: FloatArray
+    reads_spikes: bool
+
+    @property
+    def form(self) -> str | EventForm:
+        """The form of what it reads."""
+        return "spikes" if self.reads_spikes else EventForm(self.source, self.segments.width)
+
+    def fire(self, read: Spikes | Events, population: PackedPopulation, potentials: FloatArray) -> Spikes:
+        """Return the spikes of neurons that read this layer's output; their bias holds the layer's.
+
+        They go on from `potentials`, ``(n_images, neurons)``, and leave them there, or begin at their initial ones if
+        it is empty.
+        """
+        n_images, n_steps = _images_and_steps(read)
+        masks, counts = self.target.masks(n_images, n_steps), np.empty(n_images, np.int64)
+        firing = Firing(potentials.reshape(-1), masks.reshape(-1), counts)
+        self._gather(read, population.constants, firing, _NO_NUMBERS, fires=True)
+        return Spikes(population, masks, counts)
+
+    def sums(self, read: Spikes | Events) -> FloatArray:
+        """Return the output, ``(n_images, n_steps, *shape)``."""
+        layout, (n_images, n_steps) = self.target, _images_and_steps(read)
+        out = np.empty((n_images, n_steps, layout.n_positions, layout.channels), np.float32)
+        firing = Firing(_NO_NUMBERS, np.empty(0, layout.word), np.empty(n_images, np.int64))
+        self._gather(read, self._bias_alone, firing, out.reshape(-1), fires=False)
+        return layout.unpack(out)
+
+    @cached_property
+    def _bias_alone(self) -> IFConstants:
+        bias = self.target.pack(np.broadcast_to(self.bias, self.target.shape))[0]
+        zeros = np.zeros_like(bias)
+        return IFConstants(np.float32(0), False, 0, zeros, zeros, zeros, bias)
+
+    def _gather(
+        self,
+        read: Spikes | Events,
+        neurons: IFConstants | LIFConstants,
+        firing: Firing,
+        out: FloatArray,
+        *,
+        fires: bool,
+    ) -> None:
+        source = self.source
+        sizes = Sizes(*_images_and_steps(read), source.n_positions, source.channels, self.target.channels)
+        named = {**sizes._asdict(), **self.segments._asdict(), **neurons._asdict(), **firing._asdict()}
+        named.update(weights=self.weights, fires=fires, out=out)
+        if isinstance(read, Spikes):
+            gather_spikes(spikes=read.words, **named)
+        else:
+            gather_numbers(indices=read.indices, values=read.values, starts=read.starts, **named)
+
+
+def _images_and_steps(read: Spikes | Events) -> tuple[int, int]:
+    if isinstance(read, Events):
+        return read.n_images, read.n_steps
+    return read.masks.shape[0], read.masks.shape[1]
+
+
+def linear_layer(layer: Layer) -> LinearLayer | None:
+    """Return a layer if it is linear and works on events: grouped convolutions do not."""
+    if isinstance(layer, Dense) or (isinstance(layer, (Conv, ConvTranspose)) and layer.groups == 1):
+        return layer
+    return None
+
+
+def channel_axis(layer: LinearLayer) -> int:
+    """Return which axis counts channels in what a linear layer reads and gives."""
+    return -1 if isinstance(layer, Dense) else 0
+
+
+def bias_of(layer: LinearLayer) -> FloatArray:
+    """Return a layer's bias, to be broadcast to the shape of its output."""
+    return layer.bias if isinstance(layer, Dense) else layer.bias.reshape(-1, *[1] * (layer.weights.ndim - 2))
+
+
+def linear(
+    layer: LinearLayer, shape: tuple[int, ...], after: tuple[int, ...], population: PackedPopulation | None = None
+) -> Linear:
+    """Return a linear layer that reads events, or the spikes of a population in its own order."""
+    axis = channel_axis(layer)
+    source, target = layout_of(shape, axis, population is not None), layout_of(after, axis)
+    if isinstance(layer, Dense):
+        rows = np.zeros((source.channels, target.channels), np.float32)
+        rows[: layer.weights.shape[0], : layer.weights.shape[1]] = layer.weights
+        segments = position_segments(source)
+    else:
+        rows, segments = window_weights(layer, source, target), window_segments(layer, source, target)
+    if population is not None:
+        rows *= np.tile(population.amplitude[0], len(rows) // source.channels)[:, np.newaxis]
+    return Linear(source, target, segments, _by_words(rows, target), bias_of(layer), population is not None)
+
+
+def linear_of_sums(layer: Linear) -> Linear:
+    """Return a layer from `linear_of_all` for numbers instead of spikes, in the order of the neurons, without bias."""
+    flat = Layout((layer.source.size,), 0, padded=False)
+    return replace(layer, source=flat, segments=flat_segments(flat), bias=np.zeros_like(layer.bias), reads_spikes=False)
+
+
+def linear_of_all(layer: Dense, after: tuple[int, ...], population: PackedPopulation, neurons: IntArray) -> Linear:
+    """Return a dense layer with one output position that reads spikes in another order than theirs.
+
+    Parameters
+    ----------
+    neurons : numpy.ndarray
+        For each number that the layer reads the neuron it is the output of, counted in the order of the population's
+        shape; `PADDING` for a 0.
+    """
+    source, target = population.layout, layout_of(after, -1)
+    by_neuron = np.zeros((math.prod(source.shape), target.channels), np.float32)
+    fires = neurons >= 0
+    np.add.at(by_neuron[:, : layer.weights.shape[1]], neurons[fires], layer.weights[fires])
+    # The channels move last: the rows of weights take the place of the batch.
+    rows = source.pack(by_neuron.T.reshape(target.channels, *source.shape)).reshape(target.channels, -1).T
+    amplitude = np.broadcast_to(population.amplitude, (source.n_positions, source.channels)).reshape(-1, 1)
+    return Linear(source, target, flat_segments(source), _by_words(rows * amplitude, target), layer.bias, True)
+
+
+def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
+    """Return rows of weights by words of output channels, flat; none lies across two lines of the cache."""
+    words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
+    memory = np.empty(words.size + 16, np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    aligned = memory[start : start + words.size]
+    aligned.reshape(words.shape)[...] = words
+    return aligned
