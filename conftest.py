@@ -23,7 +23,7 @@ def pytest_addoption(parser):
         default="quick",
         help="how much the benchmarks measure (default: quick)",
     )
-    parser.addoption("--data", default=None, help="an mnist.npz or a folder of IDX files, for the benchmarks")
+    parser.addoption("--data", default=None, help="an mnist.npz, a folder of IDX files or keras; for the benchmarks")
     parser.addoption("--plots", default=None, help="a folder in which the benchmarks draw what they measure")
 
 
@@ -44,7 +44,7 @@ def pytest_sessionfinish(session, exitstatus):
 
 def pytest_report_header(config):
     source = config.getoption("--data") or os.environ.get("SNNREPRO_MNIST")
-    return f"snnrepro: MNIST from {source or 'the first source there is'}"
+    return f"snnrepro: MNIST from {source or 'inside the package'}"
 
 
 @pytest.fixture(scope="session", autouse=True)

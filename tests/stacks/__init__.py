@@ -85,7 +85,7 @@ def drift(declared, installed):
 def lock(cell):
     """Resolve a cell in one go and write what comes along below its own pins."""
     own = file_of(cell).read_text(encoding="utf-8").partition(BROUGHT)[0].rstrip() + "\n"
-    extras = ["test", "all"] if cell == LOWEST else ["test", "data", "images", "report"]
+    extras = ["test", "all"] if cell == LOWEST else ["test", "images", "report"]
     options = ["--resolution=lowest-direct"] if cell == LOWEST else []
     if "setuptools" in versions(own):  # for NengoDL's source
         options.append("--no-build-isolation-package=nengo-dl")

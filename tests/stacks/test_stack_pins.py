@@ -82,7 +82,7 @@ def test_the_lowest_cell_holds_pyprojects_own_lower_bounds(root):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     requirements = project["dependencies"].copy()
-    for extra in ("nengo", "data", "images", "report", "test"):
+    for extra in ("nengo", "images", "report", "test"):
         requirements += extras[extra]
     bounds = {}
     for requirement in requirements:
