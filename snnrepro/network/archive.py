@@ -157,6 +157,7 @@ def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
 
 
 def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping[str, Any]:
+    """Return an archive's header if it is of this kind and a version that can be read; no more is believed yet."""
     names = archive.namelist()
     if _HEADER + ".npy" not in names:
         raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")

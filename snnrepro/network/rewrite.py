@@ -134,6 +134,7 @@ def _per_channel(values: FloatArray, axis_from_end: int, n: int) -> FloatArray |
 
 
 def _into_layer_before(linear: Linear, affine: Affine, rank: int) -> Layer | None:
+    """Return the linear layer with the affine behind it folded in, or None where that is not per channel."""
     channel_axis = 1 if isinstance(linear, Dense) else rank
     n_out = len(linear.bias)
     scale = _per_channel(affine.scale, channel_axis, n_out)

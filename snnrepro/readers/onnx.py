@@ -284,6 +284,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Variable, int]:
+    """Return the graph's one input that is no constant, and the size of its batch axis."""
     inputs = [value for value in graph.input if value.name not in values]
     if len(inputs) != 1 or not inputs[0].name:
         names = reprlib.repr([value.name for value in inputs])

@@ -33,6 +33,7 @@ def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress
 
 
 def _run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...]) -> Run:
+    """Simulate images all at once, step by step."""
     stepper, readout, driven = Stepper(spiking, x), Readout(spiking), spiking.schedule.driven
     spike_counts = {name: np.zeros(len(x), np.int64) for name in spiking.populations}
     operations, macs = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)

@@ -123,6 +123,10 @@ def _over_steps(node: Node, read: list[FloatArray]) -> FloatArray:
 
 
 def _population(recipe: Recipe, neuron: IF, z: FloatArray, trained: FloatArray, weights: AnyArray) -> Population:
+    """Return a layer's neurons, fitted per channel to samples of what they read and what they should give.
+
+    `z` are the input currents, ``(n_steps, n_images, n_channels, ...)``; `trained` the activations, without the steps.
+    """
     from snnrepro.spiking.fit import constants_of
 
     channels, n_positions = trained.shape[1], math.prod(trained.shape[2:])

@@ -126,6 +126,7 @@ def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArr
 
 
 def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:
+    """Return the spiking network for one number of steps; `x` are the calibration images a fitted recipe needs."""
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}

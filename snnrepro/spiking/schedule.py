@@ -88,6 +88,7 @@ def _depending_on(layers: tuple[Any, ...], nodes: Iterable[Node]) -> set[str]:
 
 
 def _readout(network: Network, behind: set[str]) -> str:
+    """Return what the scores are computed from: the output, or the one value that the sigmoid or softmax reads."""
     output = network.nodes[-1].name
     if output not in behind:
         return output

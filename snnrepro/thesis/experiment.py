@@ -258,6 +258,7 @@ class Experiment:
         return Measured(cell, seconds, len(x), len(x), right)
 
     def _infer_event(self, cell: Cell, progress: Progress | None) -> Measured:
+        """Time the event simulator on a converted network, and count its answers, spikes and operations."""
         spiking = self.spiking(cell)
         x = self.test_images(self.workload.n_test)
         spiking.run(x[:100])  # compiles, or reads what was compiled
