@@ -22,6 +22,8 @@ QUANTITIES = {
 STATISTICS = {
     "r_squared": "R² of a straight line",
     "spread": "largest distance from the median, over the median",
+    "ratio": "ratio",
+    "median": "median over seeds",
 }
 OUTCOMES = {PASS: "passed", FAIL: "failed", NOT_JUDGED: "not judged"}
 """What is said of figures that have it; the outcome itself is said of one figure."""

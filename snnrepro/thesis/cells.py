@@ -169,13 +169,17 @@ class Measured:
     accuracy : dict of int to float
         In %, by n_steps; 0 for Keras.
     pace : dict of int to float
-        Seconds of a minibatch, by n_steps.
+        Seconds of a minibatch, by n_steps: CPU time, where there is no GPU.
     ssim : dict of str to float
         Mean structural similarity of the autoencoder's images: "original~keras", "original~snn", "keras~snn".
     spikes_per_image, synaptic_operations : float or None
         Mean over the images, of the event simulator.
     macs : float or None
         Multiply-accumulate operations of the trained network per image.
+    cpu_seconds : float or None
+        Of a training: CPU time of the process, which other processes hardly change.
+    spread : float or None
+        Of a pace: how far its repeats lie apart, see `snnrepro.thesis.timing.spread_of`.
     conditions : dict
         What the figures depend on beside the cell: see `snnrepro.thesis.record`.
     """
@@ -190,6 +194,8 @@ class Measured:
     spikes_per_image: float | None = None
     synaptic_operations: float | None = None
     macs: float | None = None
+    cpu_seconds: float | None = None
+    spread: float | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod

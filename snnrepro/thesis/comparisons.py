@@ -114,7 +114,9 @@ def compared_trends(
 ) -> list[TrendComparison]:
     """Return what must hold of a model on any machine beside what its cells measured."""
     return [
-        TrendComparison(trend, *judge_trend(trend, _series(trend, measured, comparisons, converted)))
+        TrendComparison(
+            trend, *judge_trend(trend, _series(trend, measured, comparisons, converted), _spread(trend, measured))
+        )
         for trend in tables.trends(model)
     ]
 
@@ -126,11 +128,11 @@ def _series(
     if trend.quantity == "pace":
         return [pair for one in measured for pair in one.pace.items()]
     if trend.quantity == "training":
-        return [
-            (one.printed.n_steps, one.measured)
-            for one in comparisons
-            if one.printed.quantity == "training" and one.printed.n_steps and one.measured is not None
-        ]
+        return [(one.cell.n_steps, _work(one)) for one in _trainings(measured, "nengo-dl")]
+    if trend.quantity == "training_ratio":
+        of_keras = {one.cell.seed: _work(one) for one in _trainings(measured, "keras")}
+        own = [one for one in _trainings(measured, "nengo-dl") if one.cell.seed in of_keras]
+        return [(one.cell.n_steps, _work(one) / of_keras[one.cell.seed]) for one in own]
     if trend.quantity == "balanced_ssim":
         return [(one.cell.n_steps, one.ssim["keras~snn"]) for one in measured if one.cell.recipe == "balanced"]
     balanced = [one for one in converted if one.recipe == "balanced"]
@@ -144,6 +146,26 @@ def _series(
         }
         return [(n, seconds / printed[n]) for one in balanced for n, seconds in one.seconds.items() if n in printed]
     raise ValueError(f"tables.toml: unknown quantity {trend.quantity!r} of a trend")
+
+
+def _trainings(measured: Sequence[Measured], system: str) -> list[Measured]:
+    return [one for one in measured if (one.cell.quantity, one.cell.system) == ("training", system)]
+
+
+def _work(training: Measured) -> float:
+    """Return the CPU seconds of a training, or, where they were not taken, the seconds it lasted."""
+    return training.seconds if training.cpu_seconds is None else training.cpu_seconds
+
+
+def _spread(trend: Trend, measured: Sequence[Measured]) -> float:
+    """Return how far repeats lie apart of what a trend is judged on; 0 where that is not known."""
+    if trend.quantity == "pace":
+        return max((one.spread for one in measured if one.spread is not None), default=0.0)
+    if trend.quantity == "training":
+        # A training that lasts longer than others for the same CPU time had to wait for other processes.
+        waits = [one.seconds / one.cpu_seconds for one in _trainings(measured, "nengo-dl") if one.cpu_seconds]
+        return max(waits) / min(waits) - 1 if waits else 0.0
+    return 0.0
 
 
 _ENOUGH_STEPS = 15

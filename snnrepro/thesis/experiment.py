@@ -11,7 +11,7 @@ import numpy as np
 from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
 from snnrepro.files import written_whole
-from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
+from snnrepro.frameworks.tensorflow import gpu_names, import_tensorflow, seed_everything
 from snnrepro.metrics import accuracy, ssim
 from snnrepro.readers.keras import to_onnx
 from snnrepro.readers.load import load
@@ -24,6 +24,7 @@ from snnrepro.thesis import models
 from snnrepro.thesis.cells import Cell, Measured, Workload
 from snnrepro.thesis.record import conditions, digest, training_conditions
 from snnrepro.thesis.tables import model_settings, settings
+from snnrepro.thesis.timing import spread_of, timed_in_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +187,7 @@ class Experiment:
         model.compile(tf.keras.optimizers.Adam(self.training.learning_rate), loss)
         x = pixels(self.data.x_train[: self.workload.n_train])
         seed_everything(tf, cell.seed)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         model.fit(
             x,
             x if images else self.data.y_train[: len(x)],
@@ -195,13 +196,13 @@ class Experiment:
             verbose=0,
             callbacks=[epoch_callback(tf, self.training.epochs, progress)],
         )
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         self._keras[cell.seed] = model
         path = self._path(cell.seed, "keras", "weights.npz")
         with written_whole(path) as file:
             np.savez(file, **{str(index): array for index, array in enumerate(model.get_weights())})
         self._made.add(path)
-        return Measured(cell, seconds)
+        return Measured(cell, seconds, cpu_seconds=cpu_seconds)
 
     def _infer_keras(self, cell: Cell) -> Measured:
         model = self.keras(cell.seed)
@@ -219,16 +220,16 @@ class Experiment:
     def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
         spiking = convert(load(self._untrained(cell.seed)), "thesis", seed=cell.seed)
         x = pixels(self.data.x_train[: self.workload.n_train])
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         trained = train(
             spiking, x, self.data.y_train[: len(x)], self.training, cell.seed, progress, self.workload.nengo_dl.merge
         )
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         path = self._path(cell.seed, "nengo-dl", "npz")
         trained.save(path)
         self._made.add(path)
         self._trained[cell.seed] = trained
-        return Measured(cell, seconds)
+        return Measured(cell, seconds, cpu_seconds=cpu_seconds)
 
     def _simulate(self, cell: Cell, spiking: SpikingNetwork, progress: Progress | None) -> Measured:
         """Simulate in NengoDL: the longest presentation gives the answers at every n_steps, the others their time."""
@@ -287,25 +288,20 @@ class Experiment:
         return replace(measured, accuracy=right)
 
     def _pace(self, cell: Cell, progress: Progress | None) -> Measured:
-        """Time one minibatch at every n_steps in turn, and take the fastest round of each.
-
-        Interleaved and the fastest, because other work on the machine can only add time, and not the same to each.
-        """
+        """Time one minibatch at every n_steps in turn, and take the fastest round of each."""
         every_n = settings()["n_steps"]
-        rounds_, size = self.workload.nengo_dl.pace_rounds, self.workload.nengo_dl.minibatch
+        n_rounds, size = self.workload.nengo_dl.pace_rounds, self.workload.nengo_dl.minibatch
         x = pixels(np.resize(self.data.x_test, (size, 28, 28)))
+        clock = time.perf_counter if gpu_names() else time.process_time  # the process's CPU time leaves out a GPU's
+
+        def round_done() -> None:
+            if progress is not None:
+                progress(1 / (n_rounds + 1))
+
         with NengoDLSimulator(self.trained(cell.seed), size, self.workload.nengo_dl.merge) as simulator:
-            rounds: dict[int, list[float]] = {n_steps: [] for n_steps in every_n}
-            for round_ in range(-1, rounds_):  # round -1 traces the graphs
-                for n_steps in every_n:
-                    start = time.perf_counter()
-                    simulator.run(x, n_steps)
-                    if round_ >= 0:
-                        rounds[n_steps].append(time.perf_counter() - start)
-                if progress is not None:
-                    progress(1 / (rounds_ + 1))
-        pace = {n_steps: min(times) for n_steps, times in rounds.items()}
-        return Measured(cell, pace[max(every_n)], n_timed=size, pace=pace)
+            times = timed_in_turn(lambda n_steps: simulator.run(x, n_steps), every_n, n_rounds, clock, round_done)
+        pace = {n_steps: min(repeats) for n_steps, repeats in times.items()}
+        return Measured(cell, pace[max(every_n)], n_timed=size, pace=pace, spread=spread_of(times))
 
 
 def percent_right(scores: AnyArray, labels: IntArray) -> float:

@@ -99,7 +99,9 @@ def binomial_error(printed: PrintedFigure, n_images: int) -> float:
     return float(100 * 1.96 * np.sqrt(share * (1 - share) / n_images * finite))
 
 
-def judge_trend(trend: Trend, measured: Sequence[tuple[int, float]]) -> tuple[float | None, Verdict]:
+def judge_trend(
+    trend: Trend, measured: Sequence[tuple[int, float]], spread: float = 0.0
+) -> tuple[float | None, Verdict]:
     """Compute a trend's statistic and judge it.
 
     Parameters
@@ -108,6 +110,8 @@ def judge_trend(trend: Trend, measured: Sequence[tuple[int, float]]) -> tuple[fl
         What must hold.
     measured : sequence of (int, float)
         ``(n_steps, value)``.
+    spread : float
+        How far repeats of the same measurement lie apart, over the smallest of them.
 
     Returns
     -------
@@ -123,14 +127,28 @@ def judge_trend(trend: Trend, measured: Sequence[tuple[int, float]]) -> tuple[fl
     n_steps, values = (np.array(column, dtype=float) for column in zip(*measured))
     if values.max() < trend.needed_seconds:
         return None, Verdict(NOT_JUDGED, f"times under {trend.needed_seconds:g} s are too short to show a trend")
-    statistic = _statistic(trend.statistic, n_steps, values)
+    statistic = _statistic(trend, n_steps, values)
+    if trend.max_spread is not None and spread > trend.max_spread:
+        apart = f"spread {spread:.0%}, at most {trend.max_spread:.0%} can be judged"
+        return statistic, Verdict(NOT_JUDGED, f"this machine was busy ({apart})")
     too_low = trend.minimum is not None and not statistic >= trend.minimum
     too_high = trend.maximum is not None and not statistic <= trend.maximum
-    bound = f"at least {trend.minimum:g}" if trend.minimum is not None else f"at most {trend.maximum:g}"
-    return statistic, Verdict(FAIL if too_low or too_high else PASS, bound)
+    return statistic, Verdict(FAIL if too_low or too_high else PASS, _bounds(trend))
 
 
-def _statistic(name: str, n_steps: AnyArray, values: AnyArray) -> float:
+def _bounds(trend: Trend) -> str:
+    if trend.printed is not None:
+        return f"{trend.minimum:.2f} to {trend.maximum:.2f}, thesis {trend.printed:.2f}"
+    return f"at least {trend.minimum:g}" if trend.minimum is not None else f"at most {trend.maximum:g}"
+
+
+def _statistic(trend: Trend, n_steps: AnyArray, values: AnyArray) -> float:
+    name = trend.statistic
+    if name == "ratio":
+        over, under = (float(values[n_steps == n][0]) for n in trend.ratio)
+        return over / under
+    if name == "median":
+        return float(np.median(values))
     if name == "r_squared":
         if np.polyfit(n_steps, values, 1)[0] <= 0:  # a falling line is not growth, however straight
             return 0.0

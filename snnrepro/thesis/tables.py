@@ -63,15 +63,21 @@ class Trend:
         Of which network, in words, and of which measured quantity.
     statistic : str
         "r_squared" of a straight line in n_steps, "spread" (largest distance from the median, over the median),
-        "largest" or "smallest".
+        "ratio" of the values at two n_steps, "median", "largest" or "smallest".
     reason : str
         Why it must hold.
     needed_seconds : float
         The longest measured time must be at least this, or the trend is not judged.
     needed_values : int
         The same for the number of values.
+    max_spread : float, optional
+        If repeats of the same measurement lie further apart, the trend is not judged: the machine was busy.
     minimum, maximum : float, optional
         Bounds of the statistic.
+    ratio : tuple of int
+        The two n_steps of a "ratio".
+    printed : float, optional
+        The statistic of the thesis's own figures; the bounds are multiples of it.
     """
 
     model: str
@@ -81,8 +87,11 @@ class Trend:
     reason: str
     needed_seconds: float = 0.0
     needed_values: int = 1
+    max_spread: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    ratio: tuple[int, ...] = ()
+    printed: float | None = None
 
 
 @lru_cache(maxsize=None)
@@ -117,8 +126,22 @@ def _figure(table: dict[str, Any], entry: dict[str, Any]) -> PrintedFigure:
 
 def trends(model: str) -> tuple[Trend, ...]:
     """Return what must hold of a model on any machine."""
-    return tuple(
-        Trend(model, **{name: value for name, value in entry.items() if name != "models"})
-        for entry in _document()["trends"]
-        if model in entry["models"]
-    )
+    return tuple(_trend(model, entry) for entry in _document()["trends"] if model in entry["models"])
+
+
+def _trend(model: str, entry: dict[str, Any]) -> Trend:
+    fields = {name: value for name, value in entry.items() if name not in ("models", "factors")}
+    if "factors" in entry:
+        fields["ratio"] = tuple(entry.get("ratio", ()))
+        fields["printed"] = printed = _printed_ratio(model, entry["quantity"], fields["ratio"])
+        fields["minimum"], fields["maximum"] = (factor * printed for factor in entry["factors"])
+    return Trend(model, **fields)
+
+
+def _printed_ratio(model: str, quantity: str, n_steps: tuple[int, ...]) -> float:
+    """Return what the thesis's own seconds give: of inference at two n_steps, or of training in both systems."""
+    of = {(one.quantity, one.system, one.n_steps): one.value for one in figures(model)}
+    if quantity == "training_ratio":
+        return of["training", "nengo-dl", 1] / of["training", "keras", 0]
+    over, under = (of["inference", "nengo-dl", n] for n in n_steps)
+    return over / under

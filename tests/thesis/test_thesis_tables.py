@@ -49,7 +49,10 @@ def test_every_figure_has_one_tolerance_and_its_reason():
             assert row.tolerance == 0
     for trend in (trend for model in MODELS for trend in tables.trends(model)):
         assert len(trend.reason) > 20
-        assert (trend.minimum is None) != (trend.maximum is None)
+        if trend.printed is None:
+            assert (trend.minimum is None) != (trend.maximum is None)
+        else:
+            assert 0 < trend.minimum < trend.printed < trend.maximum
 
 
 ACCURACY = next(row for row in tables.figures("dense") if (row.quantity, row.n_steps) == ("accuracy", 15))
@@ -109,7 +112,10 @@ def test_the_first_step_is_judged_however_little_was_trained():
     assert judge.judge(row, 9.81, untrained).outcome == "fail"  # the last partial minibatch dropped
 
 
-LINEAR, CONSTANT, FASTER, LOSS = tables.trends("dense")
+BY_STATISTIC = {(trend.quantity, trend.statistic): trend for trend in tables.trends("dense")}
+LINEAR, CONSTANT = BY_STATISTIC["pace", "r_squared"], BY_STATISTIC["training", "spread"]
+FASTER, LOSS = BY_STATISTIC["of_thesis_seconds", "largest"], BY_STATISTIC["balanced_loss", "largest"]
+RATIOS = [trend for model in ("dense", "cnn") for trend in tables.trends(model) if trend.printed is not None]
 
 
 @given(st.floats(0.02, 100), st.floats(0, 100))
@@ -159,6 +165,62 @@ def test_the_largest_and_the_smallest_value_decide():
     assert judge.judge_trend(likeness, [(45, 0.999), (45, 0.995)])[0] == 0.995
     assert judge.judge_trend(likeness, [(45, 0.999), (45, 0.9)])[1].outcome == "fail"
     assert judge.judge_trend(likeness, [])[1].outcome == "not judged"
+
+
+def test_the_ratios_are_those_of_the_printed_seconds():
+    expected = []
+    for model in ("dense", "cnn"):
+        inference, training = PRINTED[model, "inference"], PRINTED[model, "training"]
+        expected += [inference[N_STEPS.index(n)] / inference[N_STEPS.index(15)] for n in (30, 45, 60)]
+        expected.append(training[N_STEPS.index(1)] / training[0])
+    assert [trend.printed for trend in RATIOS] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("trend", RATIOS, ids=lambda trend: f"{trend.model} {trend.name}")
+@given(factor=st.floats(0.2, 5))
+def test_a_ratio_is_judged_on_both_sides(trend, factor):
+    measured = factor * trend.printed
+    series = [(1, 0.1), (15, 1.0), (60, measured), (trend.ratio[0], measured)] if trend.ratio else [(1, measured)]
+    statistic, verdict = judge.judge_trend(trend, list(dict(series).items()))
+    assert statistic == pytest.approx(measured)
+    assert verdict.outcome == ("pass" if trend.minimum <= statistic <= trend.maximum else "fail")
+    assert f"thesis {trend.printed:.2f}" in verdict.why
+
+
+@pytest.mark.parametrize("quantity", ["pace", "training"])
+def test_where_repeats_lie_apart_nothing_passes_and_nothing_fails(quantity):
+    trends = [trend for trend in tables.trends("cnn") if trend.quantity == quantity]
+    assert trends
+    for trend in trends:
+        for series in ([(n, 1.0 + n) for n in N_STEPS[1:]], [(n, 1.0 + (n % 7) ** 2) for n in N_STEPS[1:]]):
+            statistic, verdict = judge.judge_trend(trend, series, spread=0.4)
+            assert verdict.outcome == "not judged"
+            assert verdict.why.startswith("this machine was busy (spread 40%, at most")
+            assert statistic is not None
+        assert judge.judge_trend(trend, series, spread=trend.max_spread)[1].outcome != "not judged"
+
+
+def test_a_training_that_had_to_wait_is_seen():
+    trained = [one for one in _as_printed("thesis", "cnn") if one.cell.quantity == "training"]
+    quiet = [dataclasses.replace(one, cpu_seconds=2 * one.seconds) for one in trained]
+    slow = [
+        dataclasses.replace(one, seconds=1.5 * one.seconds) if one.cell.system == "nengo-dl" else one for one in quiet
+    ]
+    trends = {line.trend.name: line.verdict for line in _collected("dense", _dense(quiet)).trends}
+    assert trends[CONSTANT.name].outcome == "pass"
+    mixed = [*_dense(quiet)[:-1], _dense(slow)[-1]]
+    trends = {line.trend.name: line.verdict for line in _collected("dense", mixed).trends}
+    assert trends[CONSTANT.name].outcome == "not judged"
+    assert "spread 50%" in trends[CONSTANT.name].why
+
+
+def _dense(trained):
+    """Return the trainings as those of a dense network, one per column."""
+    (of_keras,) = [one for one in trained if one.cell.system == "keras"]
+    (of_nengo_dl,) = [one for one in trained if one.cell.system == "nengo-dl"]
+    seeds = [dataclasses.replace(of_nengo_dl.cell, model="dense", seed=k, n_steps=n) for k, n in enumerate(N_STEPS[1:])]
+    keras = dataclasses.replace(of_keras, cell=dataclasses.replace(of_keras.cell, model="dense"))
+    return [keras, *(dataclasses.replace(of_nengo_dl, cell=cell) for cell in seeds)]
 
 
 MACHINE = {"gpus": []}
