@@ -11,8 +11,14 @@ import pytest
 
 from tests import stacks
 
-# Property tests draw the same cases on every machine; deadlines would assert times.
-hypothesis.settings.register_profile("snnrepro", deadline=None, derandomize=True, database=None)
+# Property tests draw the same cases on every machine; deadlines and the check "too slow" would assert times.
+hypothesis.settings.register_profile(
+    "snnrepro",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("snnrepro")
 
 

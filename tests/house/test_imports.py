@@ -188,7 +188,7 @@ def test_the_map_names_every_part_and_nothing_else(root):
     assert set(re.findall(r"\w+", snnrepro.__doc__)) >= modules
     readme = (root / "README.md").read_text(encoding="utf-8")
     section = readme.partition("\n## Where is what\n")[2].partition("\n## ")[0]
-    assert set(re.findall(r"`(\w+)/`", section)) == folders | {"tests", "benchmarks"}
+    assert set(re.findall(r"`(\w+)/`", section)) == folders | {"tests", "benchmarks", "docs"}
     assert LEVEL.keys() - {"__main__"} == folders | modules
 
 

@@ -1,4 +1,4 @@
-"""The README's commands and examples are those that are run."""
+"""The commands and examples of README and documentation are those that are run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,43 @@ def test_ci_runs_the_readmes_test_command(root, readme):
     assert "<!-- test command -->" in (root / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_the_examples_give_what_the_readme_says(readme, tmp_path, monkeypatch):
+def test_the_readme_is_read_in_minutes(readme):
+    assert len(readme.splitlines()) <= 120
+
+
+@pytest.mark.parametrize(("page", "at_least"), [("README.md", 6), ("docs/convert.md", 6), ("docs/check.md", 6)])
+def test_the_examples_give_what_is_written(root, page, at_least, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    examples = doctest.DocTestParser().get_doctest(readme, {}, "README", "README.md", 0)
-    assert len(examples.examples) > 5
+    text = (root / page).read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    assert len(examples.examples) >= at_least
     assert doctest.DocTestRunner(verbose=False).run(examples).failed == 0
+
+
+def test_no_page_has_an_example_that_no_test_runs(root):
+    tested = {"convert.md", "check.md"}
+    with_examples = {path.name for path in (root / "docs").glob("*.md") if ">>> " in path.read_text(encoding="utf-8")}
+    assert with_examples == tested
+
+
+def test_every_command_that_is_shown_exists(root):
+    from snnrepro.cli import main
+
+    shown = set()
+    for path in [root / "README.md", *(root / "docs").glob("*.md")]:
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            shown |= {tuple(line.split("#")[0].split()) for line in block.splitlines() if line.startswith("snnrepro ")}
+    assert len(shown) > 8
+    for _, name, *arguments in shown:
+        command = main.commands[name]
+        accepted = {flag for parameter in command.params for flag in parameter.opts}
+        assert {each for each in arguments if each.startswith("-")} <= accepted, (name, arguments)
+
+
+def test_every_link_between_pages_leads_somewhere(root):
+    for path in [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +70,8 @@ def test_the_examples_give_what_the_readme_says(readme, tmp_path, monkeypatch):
         "snnrepro.readers.load",
         "snnrepro.verification",
         "snnrepro.metrics",
+        "snnrepro.datasets",
+        "snnrepro.thesis.timing",
         "snnrepro.spiking.neurons",
         "snnrepro.spiking.convert",
         "snnrepro.spiking.archive",

@@ -314,7 +314,7 @@ def test_what_does_not_fit_together_is_refused():
             spiking.run(np.zeros((1, 2, 6, 5)), 4, "plain", keep_steps=keep)
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=40)
 @given(drawn_cases(blocks=["maximum", "conv", "affine"]))
 def test_what_is_rewritten_for_neurons_keeps_every_value(case):
     """Nothing changes in the trained network's answer: leaky rectifiers are split, maxima see spikes."""

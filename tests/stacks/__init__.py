@@ -1,6 +1,6 @@
 """What the cells of the tox matrix declare, hold and gave.
 
-``python -m tests.stacks`` writes the README's table of cells from what their last runs left in ``.tox``.
+``python -m tests.stacks`` writes the table of cells in docs/versions.md from what their last runs left in ``.tox``.
 ``python -m tests.stacks lock CELL`` resolves anew what the pins of a cell, whose environment exists, bring along.
 """
 
@@ -34,7 +34,7 @@ def cells():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     names = (name.strip() for name in tox["tox"]["env_list"].split(","))
-    return [name for name in names if name != "lint"]
+    return [name for name in names if name not in ("lint", "docs")]
 
 
 def file_of(cell):
@@ -134,21 +134,21 @@ def row_of_last_run(cell):
     return row(cell, python, (environment / "outcome.xml").read_text(encoding="utf-8"))
 
 
-def rows(readme):
-    """Return the rows that the README's table has, by the cell's name in backquotes."""
-    _, _, rest = readme.partition(_FIRST)
+def rows(page):
+    """Return the rows that the table in docs/versions.md has, by the cell's name in backquotes."""
+    _, _, rest = page.partition(_FIRST)
     lines = [line.strip("|").split("|") for line in rest.partition(_LAST)[0].strip().splitlines()[2:]]
     return {line[0].strip(): [part.strip() for part in line] for line in lines}
 
 
-def with_table(readme, new):
-    """Return the README with a row for each cell: its `new` one, the one that is there, or one that says "not run"."""
-    run = {name: line for name, line in rows(readme).items() if line[-1] != "not run"}
+def with_table(page, new):
+    """Return the page with a row for each cell: its `new` one, the one that is there, or one that says "not run"."""
+    run = {name: line for name, line in rows(page).items() if line[-1] != "not run"}
     there = {**run, **{each[0]: each for each in new}}
     shown = [there.get(f"`{cell}`", row(cell)) for cell in cells()]
     table = ["| " + " | ".join(line) + " |" for line in [HEADING, *shown]]
     table.insert(1, "|---" * len(HEADING) + "|")
-    before, _, rest = readme.partition(_FIRST)
+    before, _, rest = page.partition(_FIRST)
     return "\n".join([before + _FIRST, *table, _LAST]) + rest.partition(_LAST)[2]
 
 
@@ -159,8 +159,8 @@ def main(arguments):
             lock(cell)
         return
     new = {cell: row_of_last_run(cell) for cell in cells()}
-    readme = ROOT / "README.md"
-    text = with_table(readme.read_text(encoding="utf-8"), filter(None, new.values()))
-    readme.write_text(text, encoding="utf-8")
+    page = ROOT / "docs" / "versions.md"
+    text = with_table(page.read_text(encoding="utf-8"), filter(None, new.values()))
+    page.write_text(text, encoding="utf-8")
     for cell, found in new.items():
         print(f"{cell}: {found[-1] if found else 'no run found, its row is as it was'}")

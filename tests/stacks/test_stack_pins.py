@@ -1,4 +1,4 @@
-"""A cell of the tox matrix holds exactly what it declares, and the README's table says what was declared and run."""
+"""A cell of the tox matrix holds exactly what it declares, and docs/versions.md says what was declared and run."""
 
 from __future__ import annotations
 
@@ -106,20 +106,20 @@ tests="1030" time="1" timestamp="2026-11-25T20:45:00.1+00:00"></testsuite></test
 
 
 def test_the_table_is_written_from_the_cells_own_results(root):
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "versions.md").read_text(encoding="utf-8")
     row = stacks.row("py38-thesis", "3.8.18", OUTCOME.format(failures=0))
     assert row[:3] == ["`py38-thesis`", "3.8.18", "2.4.0"]
     assert row[-2:] == ["2026-11-25", "1,000 passed, 30 skipped"]
     assert stacks.row("py38-thesis", "3.8.18", OUTCOME.format(failures=2))[-1] == "998 passed, 30 skipped, 2 failed"
-    written = stacks.with_table(readme, [row])
-    assert stacks.rows(written) == {**stacks.rows(readme), "`py38-thesis`": row}
+    written = stacks.with_table(page, [row])
+    assert stacks.rows(written) == {**stacks.rows(page), "`py38-thesis`": row}
     assert stacks.with_table(written, []) == written
     assert stacks.row("py38-thesis")[-2:] == ["–", "not run"]
 
 
 @pytest.mark.skipif(bool(CELL), reason="the table is written from what this run gives")
-def test_the_readme_shows_every_cell_with_the_versions_that_it_declares(root):
-    rows = stacks.rows((root / "README.md").read_text(encoding="utf-8"))
+def test_the_table_shows_every_cell_with_the_versions_that_it_declares(root):
+    rows = stacks.rows((root / "docs" / "versions.md").read_text(encoding="utf-8"))
     assert list(rows) == [f"`{cell}`" for cell in stacks.cells()]
     for cell in stacks.cells():
         shown = dict(zip(stacks.HEADING, rows[f"`{cell}`"]))

@@ -1,4 +1,4 @@
-"""The reference result in the repository is whole, passes today's tables, and is what the README quotes."""
+"""The reference result in the repository is whole, passes today's tables, and is what the documentation quotes."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_no_judged_figure_of_the_reference_fails(results, folder):
     assert [one["verdict"]["outcome"] for one in stored["lines"] + stored["trends"]] == outcomes
 
 
-def _row(readme, model, heading):
-    """Return the numbers of a row of the README's table of a model."""
-    section = readme[readme.index(f"| {model} |") :]
+def _row(page, model, heading):
+    """Return the numbers of a row of a page's table of a model."""
+    section = page[page.index(f"| {model} |") :]
     row = next(line for line in section.splitlines() if line.startswith(f"| {heading} |"))
     return [text.strip() for text in row.split("|")[2:-1]]
 
@@ -58,26 +58,31 @@ def _row(readme, model, heading):
         ("inference", "inference s, thesis", "inference s, measured"),
     ],
 )
-def test_the_readme_quotes_the_reference(root, results, model, quantity, thesis, measured):
-    readme = (root / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_quotes_the_reference(root, results, model, quantity, thesis, measured):
+    page = (root / "docs" / "reproduce.md").read_text(encoding="utf-8")
     lines = [line for line in results.comparisons if (line.printed.model, line.printed.quantity) == (model, quantity)]
     assert len(lines) == 6
-    assert _row(readme, model, thesis) == [f"{line.printed.value:.2f}" for line in lines]
+    assert _row(page, model, thesis) == [f"{line.printed.value:.2f}" for line in lines]
     found = ["–" if line.measured is None else f"{line.measured:.2f}" for line in lines]
-    assert _row(readme, model, measured) == found
+    assert _row(page, model, measured) == found
 
 
-def test_the_readmes_conversions_are_the_references(root, results):
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    table = readme[readme.index("| points lost to Keras |") :]
+@pytest.mark.parametrize(
+    ("file", "heading", "n_rows"),
+    [("docs/reproduce.md", "points lost to Keras", 7), ("README.md", "points of accuracy lost to Keras", 4)],
+)
+def test_the_conversions_quoted_are_the_references(root, results, file, heading, n_rows):
+    page = (root / file).read_text(encoding="utf-8")
+    table = page[page.index(f"| {heading} |") :].partition("\n\n")[0].splitlines()[2:]
+    expected = {}
     for one in results.converted:
         synapse = "no synapse" if one.recipe == "thesis" and one.synapse is None else ""
         synapse = f"{one.synapse * 1000:g} ms synapse" if one.synapse else synapse
         name = f"{one.model}, `{one.recipe}`" + (f", {synapse}" if synapse else "")
-        row = next(line for line in table.splitlines() if line.startswith(f"| {name} |"))
-        quoted = [text.strip() for text in row.split("|")[2:-1]]
-        expected = [f"{one.loss[n]:.2f}" if n in one.loss else "" for n in (4, 8, 15, 30, 45, 60)]
-        assert quoted == expected, name
+        expected[name] = [f"{one.loss[n]:.2f}" if n in one.loss else "" for n in (4, 8, 15, 30, 45, 60)]
+    quoted = {line.split("|")[1].strip(): [text.strip() for text in line.split("|")[2:-1]] for line in table}
+    assert len(quoted) == n_rows
+    assert quoted == {name: expected[name] for name in quoted}
 
 
 def test_the_reference_names_no_path_of_a_machine(folder):
