@@ -91,7 +91,7 @@ def lock(cell):
         options.append("--no-build-isolation-package=nengo-dl")
     file_of(cell).write_text(own, encoding="utf-8")
     environment = ROOT / ".tox" / cell
-    command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", *options]
+    command = ["uv", "--no-config", "pip", "compile", "--quiet", "--no-header", "--no-annotate", *options]
     command += [f"--python={environment / 'bin' / 'python'}", *(f"--extra={extra}" for extra in extras)]
     command += ["pyproject.toml", str(file_of(cell))]
     resolved = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
