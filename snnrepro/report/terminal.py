@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from snnrepro.report.conditions import conditions_line, what_was_run
-from snnrepro.report.names import OUTCOMES, model_name, system_name
+from snnrepro.report.names import OUTCOMES, model_name
 from snnrepro.report.sections import sections
 from snnrepro.report.table import Judged
 from snnrepro.report.verdict import overall
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snnrepro.report.table import Entry, Table
+    from snnrepro.report.verdict import Overall
     from snnrepro.thesis.results import Results
 
 STYLES = {PASS: "green", FAIL: "bold red", NOT_JUDGED: "dim"}
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Print the tables of a reproduction and its verdict.
+    """Print the verdict on a reproduction, then its tables.
 
     Parameters
     ----------
@@ -34,34 +36,36 @@ def print_results(results: Results, console: Console) -> None:
         Where to.
     """
     console.print(Text(what_was_run(results)), soft_wrap=True)
-    for model, described in results.models.items():
-        console.print(Text(f"{model_name(model)}: {conditions_line(described)}", "dim"), soft_wrap=True)
+    _print_verdict(results, console)
     for section in sections(results, plots=()):
-        if section.tables and section.id != "conditions":
+        if section.tables and section.id not in ("conditions", "not-judged"):
             console.print(Text(f"\n{section.title}", "bold"))
             if section.lead:
                 console.print(Text(section.lead, "dim"))
             for table in section.tables:
                 console.print(rich_table(table))
-    print_verdict(results, console)
+    for model, described in results.models.items():
+        console.print(Text(f"{model_name(model)}: {conditions_line(described)}", "dim"), soft_wrap=True)
+    console.print(_counts(overall(results)))
 
 
-def print_verdict(results: Results, console: Console) -> None:
-    """Print each figure that failed, and how many passed."""
-    for one in results.comparisons:
-        if one.verdict.outcome == FAIL:
-            printed = one.printed
-            what = f"{printed.model} {system_name(printed.system)} {printed.quantity}"
-            what += f" n={printed.n_steps}" if printed.n_steps else ""
-            what += f": {one.measured:.2f} {printed.unit}, thesis {printed.value:g}"
-            console.print(Text(f"failed: {what} {one.verdict.why}", STYLES[FAIL]))
-    for trend in results.trends:
-        if trend.verdict.outcome == FAIL:
-            what = f"{trend.trend.model}: {trend.trend.name}: {trend.statistic:.3f}, {trend.verdict.why}"
-            console.print(Text(f"failed: {what}", STYLES[FAIL]))
+def _print_verdict(results: Results, console: Console) -> None:
+    """Print how many figures passed, each that failed, why others were not judged, and what conversion loses."""
     verdict = overall(results)
+    console.print(_counts(verdict))
+    for failure in verdict.failures:
+        console.print(Text(f"failed: {failure}", STYLES[FAIL]), soft_wrap=True)
+    reasons = Counter(one.why for one in results.verdicts if one.outcome == NOT_JUDGED)
+    if reasons:
+        told = "; ".join(f"{why} ({number})" for why, number in reasons.most_common())
+        console.print(Text(f"not judged: {told}", STYLES[NOT_JUDGED]), soft_wrap=True)
+    for loss in verdict.losses:
+        console.print(_plain(loss), soft_wrap=True)
+
+
+def _counts(verdict: Overall) -> Text:
     counts = ", ".join(f"{verdict.counts[outcome]} {word}" for outcome, word in OUTCOMES.items())
-    console.print(Text(counts, "bold red" if verdict.counts[FAIL] else "bold green"))
+    return Text(counts, "bold red" if verdict.counts[FAIL] else "bold green")
 
 
 def rich_table(table: Table) -> RichTable:
@@ -83,4 +87,8 @@ def _entry(entry: Entry) -> Text:
     if isinstance(entry, Judged):
         parts = [entry.outcome, entry.bound, f"({entry.note})" if entry.note else ""]
         return Text(" ".join(filter(None, parts)), STYLES[entry.outcome])
-    return Text(entry.replace("−", "-"))  # not every terminal can write a true minus sign
+    return _plain(entry)
+
+
+def _plain(words: str) -> Text:
+    return Text(words.replace("−", "-"))  # not every terminal can write a true minus sign

@@ -73,7 +73,7 @@ def judge(printed: PrintedFigure, measured: float | None, grounds: Grounds) -> V
         return Verdict(NOT_JUDGED, "not measured in this profile")
     if printed.judged_on == "GPU":
         if not grounds.gpu:
-            return Verdict(NOT_JUDGED, "seconds of a GPU, and there was none; see what must hold on any machine")
+            return Verdict(NOT_JUDGED, "seconds of a GPU, and there was none: their ratios are judged instead")
         low, high = (factor * printed.value for factor in printed.factors or (1.0, 1.0))
         return Verdict(PASS if low <= measured <= high else FAIL, f"{low:.2f} to {high:.2f} {printed.unit}")
     if not grounds.full_data:

@@ -92,7 +92,17 @@ def test_a_check_believes_the_cells_and_not_the_verdicts(reproduced, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(document))
     done = run_command("reproduce", "--check", tmp_path)
     assert done.exit_code == 1
-    assert "failed: dense NengoDL accuracy n=1: 9.81 %" in " ".join(done.stdout.split())
+    failed = "failed: Dense network, accuracy, NengoDL, n=1: thesis 9.80 %, measured 9.81 %"
+    assert failed in " ".join(done.stdout.split())
+
+
+def test_the_verdict_comes_first_and_what_is_not_judged_is_one_line(root):
+    done = run_command("reproduce", "--check", root / "benchmarks" / "reference")
+    lines = done.stdout.splitlines()
+    assert lines[1] == lines[-1] == "29 passed, 0 failed, 25 not judged"
+    told = [line for line in lines if line.startswith("not judged: ")]
+    assert len(told) == 1
+    assert sum(map(int, re.findall(r"\((\d+)\)", told[0]))) == 25
 
 
 def test_results_compared_with_themselves_agree(reproduced):
