@@ -271,18 +271,8 @@ def test_a_fault_in_the_linear_layers_or_the_readout_is_seen(fault, monkeypatch)
 
 def assert_seen():
     """Assert that the comparison with the plain simulator fails now, and that it is the comparison that does."""
-    rng = np.random.RandomState(3)
-    nodes = [
-        Node("first", ("x",), dyadic_conv(rng, 4, 1, 3)),
-        Node("a", ("first",), ReLU()),
-        Node("second", ("a",), dyadic_conv(rng, 5, 4, 3)),
-        Node("b", ("second",), ReLU()),
-        Node("flat", ("b",), Reshape((5 * 3 * 4,))),
-        Node("y", ("flat",), Dense(dyadic(rng, 60, 3), np.zeros(3))),
-    ]
-    spiking = with_neurons(Network("x", (1, 7, 8), tuple(nodes), {}))
     with pytest.raises(AssertionError, match=r"Arrays are not equal|Not equal to tolerance"):
-        assert_same(spiking, rng.randint(0, 4, (6, 1, 7, 8)).astype(np.float32) / 4, 12)
+        assert_same(*small(seed=3), 12)
 
 
 def test_the_networks_of_the_faults_agree_without_a_fault():
