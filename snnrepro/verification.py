@@ -12,6 +12,7 @@ import numpy as np
 from snnrepro.errors import ModelError
 from snnrepro.frameworks.onnxruntime import session
 from snnrepro.frameworks.tensorflow import keras_classes
+from snnrepro.inputs import checked_images
 from snnrepro.network.graph import Network
 from snnrepro.network.layers import ReLU
 from snnrepro.readers.load import load
@@ -124,8 +125,8 @@ def verify(
     >>> verify(net, None, np.ones((3, 2))).passed
     True
     """
-    x = np.asarray(x, np.float32)
     network = model if isinstance(model, Network) else load(model)
+    x = checked_images(x, network.input_shape)
     ours = dict(network.activations(x))
     comparisons: list[Comparison] = []
     proto = _onnx_of(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from snnrepro.cli.print import (
 from snnrepro.datasets import read_data
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
+from snnrepro.inputs import checked_labels
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
 
@@ -125,6 +127,8 @@ def run(
     Example: snnrepro run spiking.npz test.npz
     """
     network, (x, y) = snn.load_spiking(spiking), read_data(data)
+    if y is not None:
+        y = checked_labels(y, len(x), math.prod(network.network.output_shape))
     with progress_bar("simulating") as advance:
         result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
     if output is not None:

@@ -6,9 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
-import numpy as np
-
-from snnrepro.errors import DataError, ModelError
+from snnrepro.errors import ModelError
+from snnrepro.inputs import checked_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,12 +108,7 @@ class Network:
 
         Arguments and errors as `forward`.
         """
-        x = np.asarray(x, dtype=np.float32)
-        if x.shape[1:] != tuple(self.input_shape):
-            raise DataError(
-                f"the network's input is (n_images, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}"
-            )
-        values: dict[str, FloatArray] = {self.input_name: x}
+        values: dict[str, FloatArray] = {self.input_name: checked_images(x, self.input_shape)}
         last_use = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
         for index, node in enumerate(self.nodes):
             value = node.layer(*(values[name] for name in node.inputs))

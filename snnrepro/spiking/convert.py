@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
+from snnrepro.inputs import checked_images, checked_labels
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.calibrate import Calibrated, calibrate
 from snnrepro.spiking.checks import is_count
@@ -113,16 +115,10 @@ def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArr
             f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
         )
     images, labels = given if isinstance(given, tuple) else (given, None)
-    x = np.asarray(images, np.float32)
-    if x.shape[1:] != tuple(network.input_shape) or not len(x):
-        raise DataError(
-            f"calibration images must be (n_images, {', '.join(map(str, network.input_shape))}), got {x.shape}"
-        )
-    if labels is not None and np.shape(labels) != (len(x),):
-        raise DataError(f"{len(x)} labels are needed for the calibration images, got {np.shape(labels)}")
-    if not np.isfinite(x).all():
-        raise DataError("the calibration images hold NaN or infinite numbers")
-    return x, None if labels is None else np.asarray(labels, np.int64)
+    x = checked_images(images, network.input_shape)
+    if not len(x):
+        raise DataError(f"a few hundred calibration images are needed, got {x.shape}")
+    return x, None if labels is None else checked_labels(labels, len(x), math.prod(network.output_shape))
 
 
 def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:

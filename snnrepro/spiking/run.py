@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 import numpy as np
 
 from snnrepro.errors import DataError, ModelError
+from snnrepro.inputs import checked_images
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -130,7 +131,7 @@ def simulate(
     """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
     if simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
-    images = checked_images(spiking, x)
+    images = checked_images(x, spiking.network.input_shape)
     steps = checked_steps(n_steps, keep_steps)
     options = {} if early_exit is None else {"early_exit": early_exit}
     if options and simulator != "event":
@@ -141,15 +142,6 @@ def simulate(
         return Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
     run: Run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
     return run
-
-
-def checked_images(spiking: SpikingNetwork, x: Any) -> FloatArray:
-    """Return images as float32 in C order, or refuse their shape."""
-    shape = tuple(spiking.network.input_shape)
-    images = np.ascontiguousarray(x, dtype=np.float32)
-    if images.shape[1:] != shape or images.ndim != len(shape) + 1:
-        raise DataError(f"the network's input is (n_images, {', '.join(map(str, shape))}), got {np.shape(x)}")
-    return images
 
 
 def checked_steps(n_steps: int, keep_steps: Sequence[int] | None) -> tuple[int, ...]:

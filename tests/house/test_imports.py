@@ -14,6 +14,7 @@ import snnrepro
 # From the bottom up; a module imports only from its own part or from those before it.
 PARTS = [
     ["errors", "arrays"],
+    ["inputs"],
     ["files", "compiling"],
     ["frameworks"],
     ["network"],

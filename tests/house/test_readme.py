@@ -71,6 +71,7 @@ def test_every_link_between_pages_leads_somewhere(root):
         "snnrepro.verification",
         "snnrepro.metrics",
         "snnrepro.datasets",
+        "snnrepro.inputs",
         "snnrepro.thesis.timing",
         "snnrepro.spiking.neurons",
         "snnrepro.spiking.convert",

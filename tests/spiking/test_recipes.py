@@ -279,7 +279,7 @@ def test_what_a_spiking_network_cannot_have_is_named():
     [
         ({"recipe": "best"}, snnrepro.ModelError, "'best' is none of thesis, balanced"),
         ({}, snnrepro.DataError, "needs calibration images"),
-        ({"calibration": X[:, :1]}, snnrepro.DataError, r"must be \(n_images, 2, 5, 4\), got \(60, 1, 5, 4\)"),
+        ({"calibration": X[:, :1]}, snnrepro.DataError, r"input is \(n_images, 2, 5, 4\), got \(60, 1, 5, 4\)"),
         ({"calibration": X[:0]}, snnrepro.DataError, r"got \(0, 2, 5, 4\)"),
         ({"calibration": (X, np.zeros(5))}, snnrepro.DataError, "60 labels are needed"),
         ({"calibration": X * np.nan}, snnrepro.DataError, "NaN"),

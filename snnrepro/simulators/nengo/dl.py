@@ -13,9 +13,10 @@ import numpy as np
 from snnrepro.arrays import pieces
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
+from snnrepro.inputs import checked_images
 from snnrepro.network.graph import Network, Node
 from snnrepro.simulators.nengo.network import NengoNetwork, build
-from snnrepro.spiking.run import Progress, Run, checked_images, checked_steps
+from snnrepro.spiking.run import Progress, Run, checked_steps
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -113,7 +114,7 @@ class NengoDLSimulator:
         DataError
             `x` has another shape, or a step lies outside 1 to `n_steps`.
         """
-        x = checked_images(self.spiking, x)
+        x = checked_images(x, self.spiking.network.input_shape)
         steps = [n_steps] if keep_steps is None else [int(step) for step in keep_steps]
         checked_steps(n_steps, steps)
         shape = self.spiking.network.shapes[self.spiking.readout]
