@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,9 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
     """
     expected = f"(n_images, {', '.join(map(str, input_shape))})"
     try:
-        array = np.asarray(x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy before 1.24 makes objects of lists of unlike lengths, and warns
+            array = np.asarray(x)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"an array of {array.dtype}")
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused below

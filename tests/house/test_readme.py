@@ -20,7 +20,7 @@ def test_ci_runs_the_readmes_test_command(root, readme):
     lines = block.group(1).strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("pip install")
-    assert lines[0].endswith("python -m pytest")
+    assert lines[0].endswith(" && python -m pytest -n 2 --dist loadfile")  # all of them, on two cores
     assert "<!-- test command -->" in (root / ".ci" / "run").read_text(encoding="utf-8")
 
 
