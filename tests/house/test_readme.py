@@ -78,9 +78,10 @@ def test_every_link_between_pages_leads_somewhere(root):
         "snnrepro.spiking.archive",
     ],
 )
-def test_the_examples_in_the_docstrings_run(module):
+def test_the_examples_in_the_docstrings_run(module, monkeypatch):
     import importlib
 
+    monkeypatch.delenv("SNNREPRO_MNIST", raising=False)
     done = doctest.testmod(importlib.import_module(module), optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
     assert done.attempted > 0
     assert done.failed == 0
