@@ -36,7 +36,8 @@ def print_results(results: Results, console: Console) -> None:
         Where to.
     """
     console.print(Text(what_was_run(results)), soft_wrap=True)
-    _print_verdict(results, console)
+    verdict = overall(results)
+    _print_verdict(verdict, results, console)
     for section in sections(results, plots=()):
         if section.tables and section.id not in ("conditions", "not-judged"):
             console.print(Text(f"\n{section.title}", "bold"))
@@ -46,12 +47,11 @@ def print_results(results: Results, console: Console) -> None:
                 console.print(rich_table(table))
     for model, described in results.models.items():
         console.print(Text(f"{model_name(model)}: {conditions_line(described)}", "dim"), soft_wrap=True)
-    console.print(_counts(overall(results)))
+    console.print(_counts(verdict))
 
 
-def _print_verdict(results: Results, console: Console) -> None:
+def _print_verdict(verdict: Overall, results: Results, console: Console) -> None:
     """Print how many figures passed, each that failed, why others were not judged, and what conversion loses."""
-    verdict = overall(results)
     console.print(_counts(verdict))
     for failure in verdict.failures:
         console.print(Text(f"failed: {failure}", STYLES[FAIL]), soft_wrap=True)

@@ -177,7 +177,7 @@ class Measured:
     macs : float or None
         Multiply-accumulate operations of the trained network per image.
     cpu_seconds : float or None
-        Of a training: CPU time of the process, which other processes hardly change.
+        Of a training where there is no GPU: CPU time of the process, which other processes hardly change.
     spread : float or None
         Of a pace: how far its repeats lie apart, see `snnrepro.thesis.timing.spread_of`.
     conditions : dict

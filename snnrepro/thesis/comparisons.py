@@ -109,21 +109,15 @@ def _value(one: Measured, printed: PrintedFigure) -> float:
     return accuracy if printed.quantity == "accuracy" else one.accuracy[0] - accuracy
 
 
-def compared_trends(
-    model: str, measured: Sequence[Measured], comparisons: Sequence[Comparison], converted: Sequence[Converted]
-) -> list[TrendComparison]:
+def compared_trends(model: str, measured: Sequence[Measured], converted: Sequence[Converted]) -> list[TrendComparison]:
     """Return what must hold of a model on any machine beside what its cells measured."""
     return [
-        TrendComparison(
-            trend, *judge_trend(trend, _series(trend, measured, comparisons, converted), _spread(trend, measured))
-        )
+        TrendComparison(trend, *judge_trend(trend, _series(trend, measured, converted), _spread(trend, measured)))
         for trend in tables.trends(model)
     ]
 
 
-def _series(
-    trend: Trend, measured: Sequence[Measured], comparisons: Sequence[Comparison], converted: Sequence[Converted]
-) -> list[tuple[int, float]]:
+def _series(trend: Trend, measured: Sequence[Measured], converted: Sequence[Converted]) -> list[tuple[int, float]]:
     """Return what a trend is judged on: ``(n_steps, value)``."""
     if trend.quantity == "pace":
         return [pair for one in measured for pair in one.pace.items()]

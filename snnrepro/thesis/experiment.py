@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
@@ -187,7 +187,7 @@ class Experiment:
         model.compile(tf.keras.optimizers.Adam(self.training.learning_rate), loss)
         x = pixels(self.data.x_train[: self.workload.n_train])
         seed_everything(tf, cell.seed)
-        start, cpu_start = time.perf_counter(), time.process_time()
+        took = _started()
         model.fit(
             x,
             x if images else self.data.y_train[: len(x)],
@@ -196,7 +196,7 @@ class Experiment:
             verbose=0,
             callbacks=[epoch_callback(tf, self.training.epochs, progress)],
         )
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        seconds, cpu_seconds = took()
         self._keras[cell.seed] = model
         path = self._path(cell.seed, "keras", "weights.npz")
         with written_whole(path) as file:
@@ -220,11 +220,11 @@ class Experiment:
     def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
         spiking = convert(load(self._untrained(cell.seed)), "thesis", seed=cell.seed)
         x = pixels(self.data.x_train[: self.workload.n_train])
-        start, cpu_start = time.perf_counter(), time.process_time()
+        took = _started()
         trained = train(
             spiking, x, self.data.y_train[: len(x)], self.training, cell.seed, progress, self.workload.nengo_dl.merge
         )
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        seconds, cpu_seconds = took()
         path = self._path(cell.seed, "nengo-dl", "npz")
         trained.save(path)
         self._made.add(path)
@@ -302,6 +302,17 @@ class Experiment:
             times = timed_in_turn(lambda n_steps: simulator.run(x, n_steps), every_n, n_rounds, clock, round_done)
         pace = {n_steps: min(repeats) for n_steps, repeats in times.items()}
         return Measured(cell, pace[max(every_n)], n_timed=size, pace=pace, spread=spread_of(times))
+
+
+def _started() -> Callable[[], tuple[float, float | None]]:
+    """Start two clocks; what is returned gives the seconds since then, and the CPU seconds where there is no GPU."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+
+    def took() -> tuple[float, float | None]:
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        return seconds, None if gpu_names() else cpu_seconds  # the process's CPU time leaves out a GPU's
+
+    return took
 
 
 def percent_right(scores: AnyArray, labels: IntArray) -> float:

@@ -97,10 +97,9 @@ def collect(
     converted: list[Converted] = []
     for model, described in models.items():
         own = [one for one in measured if one.cell.model == model]
-        own_comparisons = compared(model, own, _grounds(described, data, machine))
         own_converted = conversions(model, own)
-        comparisons += own_comparisons
-        trends += compared_trends(model, own, own_comparisons, own_converted)
+        comparisons += compared(model, own, _grounds(described, data, machine))
+        trends += compared_trends(model, own, own_converted)
         converted += own_converted
     return Results(
         profile=profile,
