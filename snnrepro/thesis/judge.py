@@ -129,7 +129,7 @@ def judge_trend(
         return None, Verdict(NOT_JUDGED, f"times under {trend.needed_seconds:g} s are too short to show a trend")
     statistic = _statistic(trend, n_steps, values)
     if trend.max_spread is not None and spread > trend.max_spread:
-        apart = f"spread {spread:.0%}, at most {trend.max_spread:.0%} can be judged"
+        apart = f"spread {100 * spread:.3g}%, at most {100 * trend.max_spread:.3g}% can be judged"
         return statistic, Verdict(NOT_JUDGED, f"this machine was busy ({apart})")
     too_low = trend.minimum is not None and not statistic >= trend.minimum
     too_high = trend.maximum is not None and not statistic <= trend.maximum
