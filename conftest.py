@@ -25,9 +25,9 @@ hypothesis.settings.load_profile("snnrepro")
 def pytest_addoption(parser):
     parser.addoption(
         "--profile",
-        choices=["quick", "thesis"],
-        default="quick",
-        help="how much the benchmarks measure (default: quick)",
+        choices=["reference", "quick", "thesis"],
+        default="reference",
+        help="how much the benchmarks measure (default: reference)",
     )
     parser.addoption("--data", default=None, help="an mnist.npz, a folder of IDX files or keras; for the benchmarks")
     parser.addoption("--plots", default=None, help="a folder in which the benchmarks draw what they measure")

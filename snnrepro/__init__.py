@@ -3,10 +3,11 @@
 The way of the data: load -> Network -> convert -> SpikingNetwork -> run -> Run -> metrics -> report. What is where,
 from the ground up (a part imports only from parts above it):
 
-- errors, arrays, inputs, files, compiling, datasets, environment; frameworks/ (TensorFlow, Keras 2, NengoDL: late).
+- errors, arrays, inputs, metrics, files, compiling, datasets, user_images, environment; frameworks/ (TensorFlow,
+  NengoDL: late).
 - The core: network/ is what a trained network is (layers, graph, values, archive), readers/ where one comes from
   (Keras, ONNX, archives), spiking/ what it becomes (neurons, recipes, calibration, the spiking network and its run).
-- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; metrics judges the answers.
+- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop.
 - The reproduction: thesis/ holds the printed tables, measures them anew and judges; report/ shows the figures as a page
   and as text; cli/ is the command line.
 """
@@ -30,12 +31,14 @@ _PUBLIC = {
     "UnsupportedError": "snnrepro.errors",
     "ArchiveError": "snnrepro.errors",
     "DataError": "snnrepro.errors",
+    "DataWarning": "snnrepro.errors",
     "DependencyError": "snnrepro.errors",
 }
 
 __all__ = [
     "ArchiveError",
     "DataError",
+    "DataWarning",
     "DependencyError",
     "ModelError",
     "Network",
@@ -50,7 +53,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from snnrepro.errors import ArchiveError, DataError, DependencyError, ModelError, SnnReproError, UnsupportedError
+    from snnrepro.errors import (
+        ArchiveError,
+        DataError,
+        DataWarning,
+        DependencyError,
+        ModelError,
+        SnnReproError,
+        UnsupportedError,
+    )
     from snnrepro.network.graph import Network
     from snnrepro.readers.load import load
     from snnrepro.spiking.archive import load_spiking

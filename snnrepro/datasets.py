@@ -129,34 +129,6 @@ def read_mnist(path: Path, origin: str = "file") -> Mnist:
     return _checked(arrays, f"{origin} {path.name}", str(path), sha256_of(path))
 
 
-def read_data(path: Path) -> tuple[AnyArray, IntArray | None]:
-    """Return the images ``x`` of an npz file, ``(n_images, ...)``, and its labels ``y``, or None where it has none.
-
-    Parameters
-    ----------
-    path : Path
-        An npz file with an array ``x`` of numbers and, for accuracies, an array ``y`` of whole numbers.
-
-    Raises
-    ------
-    DataError
-        It is missing, damaged, has no such array, or not as many labels as images.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; an npz file with an array x is needed")
-    with opened_npz(path) as archive:
-        names = archive.namelist()
-        if "x.npy" not in names:
-            raise DataError(f"{path}: it has no array x")
-        x = read_array(archive, "x")
-        y = read_array(archive, "y") if "y.npy" in names else None
-    if x.dtype.kind not in "fiu" or x.ndim < 2 or not len(x):
-        raise DataError(f"{path}: x must be numbers (n_images, ...), got {x.dtype} {x.shape}")
-    if y is not None and (y.dtype.kind not in "iu" or y.shape != x.shape[:1]):
-        raise DataError(f"{path}: y must be {len(x)} whole numbers, one per image, got {y.dtype} {y.shape}")
-    return x, None if y is None else y.astype(np.int64)
-
-
 def _checked(arrays: dict[str, AnyArray], source: str, where: str, sha256: str | None) -> Mnist:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]

@@ -35,6 +35,10 @@ class DataError(SnnReproError):
     """A data set is missing, truncated, or of the wrong shape, type or range."""
 
 
+class DataWarning(UserWarning):
+    """What the data at hand cannot show, or why figures of them may not be what they seem."""
+
+
 class DependencyError(SnnReproError):
     """An optional package is missing or too old; the message names the command that fixes it."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from snnrepro.errors import DataError, one_line
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
 
 
 def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
@@ -61,15 +61,18 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
     return images
 
 
-def checked_labels(labels: Any, n_images: int, n_classes: int) -> IntArray:
-    """Return labels as int64, ``(n_images,)``.
+def checked_labels(labels: Any, n_images: int, n_classes: int, space: tuple[int, ...] = ()) -> IntArray:
+    """Return labels as int64, ``(n_images, *space)``.
 
     Parameters
     ----------
     labels : array_like
-        Whole numbers from 0 to `n_classes` - 1, one per image.
+        Whole numbers from 0 to `n_classes` - 1, in whatever type: ``(n_images, *space)``, with one more axis of size 1,
+        or one-hot, ``(n_images, *space, n_classes)``.
     n_images, n_classes : int
-        How many images there are, and how many scores the network gives for each.
+        How many images and how many classes there are.
+    space : tuple of int
+        What has a label in an image: nothing but the image itself if left out.
 
     Raises
     ------
@@ -79,22 +82,73 @@ def checked_labels(labels: Any, n_images: int, n_classes: int) -> IntArray:
     Examples
     --------
     >>> from snnrepro.inputs import checked_labels
+    >>> checked_labels([[0, 0, 1], [1, 0, 0]], 2, n_classes=3)
+    array([2, 0])
     >>> checked_labels([0, 3, 1], 3, n_classes=3)
     Traceback (most recent call last):
-    snnrepro.errors.DataError: label 1 is 3; the network has 3 scores, so its classes are 0 to 2
+    snnrepro.errors.DataError: label 1 is 3; the network has 3 classes, 0 to 2
     """
-    array = np.asarray(labels)
-    if array.shape != (n_images,) or array.dtype.kind not in "iu":
-        raise DataError(f"{n_images} labels are needed, whole numbers, got {array.dtype} {array.shape}")
-    if n_classes < 2:
+    array, expected = _numbers(labels, "labels"), (n_images, *space)
+    if array.shape == (*expected, n_classes) and _is_one_hot(array):
+        return np.asarray(array.argmax(axis=-1), np.int64)
+    if array.shape == (*expected, 1):
+        array = array[..., 0]
+    if array.shape != expected:
         raise DataError(
-            "the network has one score for an image, which is no class: its answers cannot be compared with labels; "
-            "leave the labels out, or give it one score per class"
+            f"labels must be whole numbers {expected}, or one-hot {(*expected, n_classes)}, got {array.shape}"
         )
-    wrong = np.flatnonzero((array < 0) | (array >= n_classes))
+    with np.errstate(invalid="ignore"):
+        wrong = np.argwhere((array != np.floor(array)) | (array < 0) | (array >= n_classes) | ~np.isfinite(array))
     if len(wrong):
-        raise DataError(
-            f"label {wrong[0]} is {array[wrong[0]]}; the network has {n_classes} scores, so its classes are "
-            f"0 to {n_classes - 1}"
-        )
+        place = tuple(map(int, wrong[0]))
+        where = place[0] if not space else place
+        raise DataError(f"label {where} is {array[place]}; the network has {n_classes} classes, 0 to {n_classes - 1}")
     return array.astype(np.int64)
+
+
+def checked_values(values: Any, n_images: int, shape: tuple[int, ...]) -> FloatArray:
+    """Return the values that a network should give, as float32, ``(n_images, *shape)``.
+
+    Parameters
+    ----------
+    values : array_like
+        As many finite numbers; axes of size 1 may be left out.
+    n_images : int
+        How many images there are.
+    shape : tuple of int
+        Of one image's values.
+
+    Raises
+    ------
+    DataError
+        They are no numbers, not as many, or not finite: the first is named.
+    """
+    array = _numbers(values, "values")
+
+    def long_axes(sizes: tuple[int, ...]) -> list[int]:
+        return [size for size in sizes if size != 1]
+
+    if array.shape[:1] != (n_images,) or long_axes(array.shape[1:]) != long_axes(shape):
+        raise DataError(f"the network gives values {(n_images, *shape)}, and those given beside are {array.shape}")
+    result: FloatArray = array.reshape(n_images, *shape).astype(np.float32)
+    if not np.isfinite(result).all():
+        image, *place = map(int, np.argwhere(~np.isfinite(result))[0])
+        raise DataError(f"the value of image {image} at {tuple(place)} is {result[(image, *place)]}, no finite number")
+    return result
+
+
+def _numbers(given: Any, what: str) -> AnyArray:
+    """Return numbers or booleans as an array, or refuse what is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy before 1.24 makes objects of lists of unlike lengths, and warns
+            array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} must be numbers, got {type(given).__name__}: {one_line(error)}") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} must be numbers, got an array of {array.dtype} {array.shape}")
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def _is_one_hot(array: AnyArray) -> bool:
+    return array.shape[-1] > 1 and bool((((array == 0) | (array == 1)).all()) and (array.sum(axis=-1) == 1).all())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any, Callable
 
 import click
 
 from snnrepro import __version__
 from snnrepro.cli import network, reproduce
-from snnrepro.errors import SnnReproError
+from snnrepro.errors import DataWarning, SnnReproError
 
 
 class _Commands(click.Group):
@@ -16,7 +18,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            result: object = super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", DataWarning)
+                warnings.showwarning = _showing_data_warnings(warnings.showwarning)
+                result: object = super().invoke(ctx)
         except SnnReproError as error:
             click.echo(f"snnrepro: {error}", err=True)
             sys.exit(2)
@@ -24,6 +29,18 @@ class _Commands(click.Group):
             click.echo("snnrepro: interrupted; nothing was written", err=True)
             sys.exit(130)
         return result
+
+
+def _showing_data_warnings(show: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows what is to be known about the data in one line, and other warnings as `show` does."""
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, DataWarning):
+            click.echo(f"warning: {message}", err=True)
+        else:
+            show(message, category, *where, **options)
+
+    return shown
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

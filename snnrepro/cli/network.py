@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,20 +13,29 @@ import snnrepro as snn
 from snnrepro.cli import options
 from snnrepro.cli.print import (
     layers_as_dict,
+    print_evaluation,
     print_json,
     print_layers,
+    print_provenance,
     print_run,
     print_verification,
     progress_bar,
     run_as_dict,
     save_run,
 )
-from snnrepro.datasets import read_data
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
-from snnrepro.inputs import checked_labels
+from snnrepro.network.task import task_of
+from snnrepro.spiking.convert import MOST_IMAGES
+from snnrepro.spiking.evaluate import evaluate
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
+from snnrepro.spiking.synops import shares
+from snnrepro.user_images import read_images
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
+    from snnrepro.spiking.evaluate import Evaluation
 
 
 @click.command()
@@ -41,7 +50,7 @@ def inspect(model: Path, as_json: bool) -> None:
     """
     try:
         network = snn.load(model)
-        prepare(network)
+        spiking = shares(prepare(network))
     except snn.UnsupportedError as error:
         if as_json:
             print_json({"convertible": False, "problems": error.problems})
@@ -49,19 +58,21 @@ def inspect(model: Path, as_json: bool) -> None:
             click.echo(error)
         sys.exit(1)
     if as_json:
-        print_json({"convertible": True, **layers_as_dict(network)})
+        print_json({"convertible": True, **layers_as_dict(network), "multiply_adds": asdict(spiking)})
     else:
         print_layers(network)
+        click.echo(str(spiking))
 
 
 @click.command()
 @options.model
 @click.option("-o", "--output", type=options.PATH, required=True, help="The npz file to write the spiking network to.")
-@click.option("--calibration", type=options.PATH, help="An npz file with images `x` (and labels `y`).")
+@click.option("--calibration", type=options.PATH, help="A file or folder of images (and labels).")
 @click.option("--recipe", type=options.RECIPE, default="balanced", show_default=True, help="How neurons are made.")
 @click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {DEFAULT_N_STEPS}]")
 @click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most so many points.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial potentials (recipe thesis).")
+@options.task
 @options.as_json
 def convert(
     model: Path,
@@ -71,23 +82,39 @@ def convert(
     n_steps: int | None,
     max_loss: float | None,
     seed: int,
+    task: str | None,
     as_json: bool,
 ) -> None:
     """Turn MODEL (.onnx or .npz) into a spiking network, without retraining.
+
+    What it loses is measured on the first calibration images, those that the neurons are fitted on.
 
     Example: snnrepro convert model.onnx -o spiking.npz --calibration train.npz --n-steps 8
     """
     if n_steps is not None and max_loss is not None:
         raise snn.SnnReproError("give --n-steps or --max-loss, not both: --max-loss finds the number of steps")
-    x, y = (None, None) if calibration is None else read_data(calibration)
-    spiking = snn.convert(snn.load(model), recipe, x if y is None else (x, y), n_steps, max_loss, seed)
+    x, y = (None, None) if calibration is None else read_images(calibration, "train")
+    with progress_bar("converting") as advance:
+        spiking = snn.convert(
+            snn.load(model), recipe, x if y is None else (x, y), n_steps, max_loss, seed, task, advance
+        )
     spiking.save(output)
+    evaluation = None if x is None else _on_calibration(spiking, x, y)
     if as_json:
-        print_json({"output": str(output), **spiking.provenance})
+        judged = {} if evaluation is None else {"calibration": evaluation.as_dict()}
+        counted = {"multiply_adds": asdict(shares(spiking.schedule))}
+        print_json({"output": str(output), **spiking.provenance, **counted, **judged})
     else:
-        for name, value in spiking.provenance.items():
-            click.echo(f"{name.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")
+        click.echo(str(shares(spiking.schedule)))
+        print_provenance(spiking.provenance)
+        if evaluation is not None:
+            print_evaluation(evaluation)
         click.echo(f"written: {output}")
+
+
+def _on_calibration(spiking: snn.SpikingNetwork, x: AnyArray, y: AnyArray | None) -> Evaluation:
+    few = x[:MOST_IMAGES]
+    return evaluate(spiking, spiking.run(few), few, None if y is None else y[:MOST_IMAGES])
 
 
 def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str | float | None:
@@ -112,6 +139,10 @@ def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str
     help="Stop an image once its answer can no longer change, or once its best logit leads by MARGIN.",
 )
 @click.option("-o", "--output", type=options.PATH, help="An npz file to write scores, predictions and counts to.")
+@click.option(
+    "--trained/--no-trained", default=True, show_default=True, help="Put the trained network's answers beside."
+)
+@options.task
 @options.as_json
 def run(
     spiking: Path,
@@ -120,23 +151,31 @@ def run(
     simulator: str,
     early_exit: str | float | None,
     output: Path | None,
+    trained: bool,
+    task: str | None,
     as_json: bool,
 ) -> None:
-    """Run SPIKING (.npz, from `snnrepro convert`) on the images `x` of DATA (.npz); with labels `y`, give the accuracy.
+    """Run SPIKING (.npz, from `snnrepro convert`) on the images `x` of DATA (.npz); with labels `y`, judge its answers.
 
     Example: snnrepro run spiking.npz test.npz
     """
-    network, (x, y) = snn.load_spiking(spiking), read_data(data)
+    network, (x, y) = snn.load_spiking(spiking), read_images(data)
     if y is not None:
-        y = checked_labels(y, len(x), math.prod(network.network.output_shape))
+        task_of(network.network, task or network.task, y).labels(y, len(x))  # refused before minutes of work, not after
+    if task is not None:
+        network = replace(network, task=task)
     with progress_bar("simulating") as advance:
         result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
     if output is not None:
         save_run(result, output)
+    evaluation = evaluate(network, result, x, y, trained=trained)
     if as_json:
-        print_json(run_as_dict(result, y))
+        counted = {"multiply_adds": asdict(shares(network.schedule))}
+        print_json({**run_as_dict(result), **counted, **evaluation.as_dict()})
     else:
-        print_run(result, y)
+        print_run(result)
+        click.echo(str(shares(network.schedule)))
+        print_evaluation(evaluation)
         if output is not None:
             click.echo(f"written: {output}")
 
@@ -158,7 +197,7 @@ def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: in
 
     Example: snnrepro verify model.onnx data.npz --recipe balanced
     """
-    x, _ = read_data(data)
+    x, _ = read_images(data)
     spiking = None if recipe is None else snn.convert(snn.load(model), recipe, x, n_steps)
     verification = snn.verify(model, spiking, x[:images])
     if as_json:

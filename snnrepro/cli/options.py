@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from snnrepro.network.task import TASKS
 from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.run import SIMULATORS
 from snnrepro.thesis.cells import MODELS, PROFILES
@@ -19,4 +20,7 @@ PROFILE = click.Choice(list(PROFILES))
 
 model = click.argument("model", type=PATH)
 data = click.argument("data", type=PATH)
+task = click.option(
+    "--task", type=click.Choice(TASKS), help="What the scores mean.  [default: what the output and the labels say]"
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

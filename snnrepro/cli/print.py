@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 import click
@@ -15,14 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from snnrepro.files import written_whole
-from snnrepro.metrics import accuracy
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnrepro.arrays import IntArray
     from snnrepro.network.graph import Network, Node
+    from snnrepro.spiking.evaluate import Evaluation
     from snnrepro.spiking.run import Run
     from snnrepro.thesis.cells import Cell, Workload
     from snnrepro.verification import Verification
@@ -91,15 +90,30 @@ def print_layers(network: Network) -> None:
     console().print(f"{described['parameters']:,} parameters; every node can be converted")
 
 
+def print_provenance(provenance: Mapping[str, Any]) -> None:
+    """Print how a spiking network was made, one line for each fact."""
+
+    def told(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name} {told(part)}" for name, part in value.items())
+        if isinstance(value, list):
+            return " ".join(map(told, value))
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    for name, value in provenance.items():
+        click.echo(f"{name.replace('_', ' ')}: {told(value)}")
+
+
 def print_verification(verification: Verification) -> None:
     """Print one row per comparison, and the first layer that differs."""
-    table = _table(
-        {"hop": _FOLDED, "layer": _FOLDED, "max error": _NUMBER, "relative": _NUMBER, "Pearson r": _NUMBER, "": _WHOLE}
-    )
+    columns = dict.fromkeys(("hop", "layer"), _FOLDED)
+    columns.update(dict.fromkeys(("max error", "relative", "Pearson r", "costs, points"), _NUMBER))
+    table = _table({**columns, "": _WHOLE})
     for comparison in verification.comparisons:
         verdict = "[green]agrees[/green]" if comparison.agrees else "[bold red]differs[/bold red]"
         numbers = f"{comparison.max_error:.2g}", f"{comparison.relative_error:.2g}", f"{comparison.pearson:.6f}"
-        table.add_row(comparison.hop, escape(comparison.layer), *numbers, verdict)
+        cost = "" if comparison.cost is None else f"{comparison.cost:.2f}"
+        table.add_row(comparison.hop, escape(comparison.layer), *numbers, cost, verdict)
     console().print(table)
     first = verification.first_difference
     if first is None:
@@ -108,13 +122,12 @@ def print_verification(verification: Verification) -> None:
         console().print(f"[bold red]the first difference: {escape(first.layer)} ({first.hop})[/bold red]")
 
 
-def run_as_dict(run: Run, labels: IntArray | None) -> dict[str, Any]:
-    """Return what `print_run` prints as plain numbers; the accuracy is None without labels."""
+def run_as_dict(run: Run) -> dict[str, Any]:
+    """Return what `print_run` prints as plain numbers."""
     return {
-        "n_images": len(run.predictions),
+        "n_images": len(run.scores),
         "n_steps": run.n_steps,
         "mean_steps": run.mean_steps,
-        "accuracy": None if labels is None else asdict(accuracy(run.predictions, labels)),
         "spikes_per_image": {name: float(counts.mean()) for name, counts in run.spike_counts.items()},
         "n_neurons": dict(run.n_neurons),
         "sparsity": run.sparsity,
@@ -123,9 +136,9 @@ def run_as_dict(run: Run, labels: IntArray | None) -> dict[str, Any]:
     }
 
 
-def print_run(run: Run, labels: IntArray | None) -> None:
-    """Print accuracy, spikes by population, and synaptic operations."""
-    described = run_as_dict(run, labels)
+def print_run(run: Run) -> None:
+    """Print spikes by population, and synaptic operations."""
+    described = run_as_dict(run)
     table = _table(
         {"neurons": _FOLDED, "number": _NUMBER, "spikes per image": _NUMBER, "spikes per neuron and step": _NUMBER}
     )
@@ -139,8 +152,17 @@ def print_run(run: Run, labels: IntArray | None) -> None:
         f"{described['synaptic_operations_per_image']:,.0f} synaptic operations per image, and "
         f"{described['macs_per_image']:,.0f} multiplications, done once, in the layers that read the image"
     )
-    if labels is not None:
-        console().print(f"[bold]accuracy {accuracy(run.predictions, labels)}[/bold], with its 95 % interval")
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print how good the answers are, and the trained network's, and what conversion lost."""
+    if evaluation.spiking is not None:
+        console().print(f"[bold]{evaluation.spiking}[/bold], with its 95 % interval; task {evaluation.task.name}")
+    if evaluation.trained is not None:
+        console().print(f"trained network: {evaluation.trained}")
+    if evaluation.loss is not None:
+        what = "lost by conversion" if evaluation.trained else "not the trained network's answer"
+        console().print(f"{what}: {evaluation.loss}")
 
 
 def save_run(run: Run, path: Path) -> None:

@@ -24,6 +24,11 @@ INSTALL = 'pip install "setuptools>=70.1,<81" && pip install --no-build-isolatio
 _OLD_NAMES = ("keras", "keras.engine", "keras.engine.functional", "keras.layers")
 
 
+def missing_packages() -> list[str]:
+    """Return which of Nengo and NengoDL are not installed; nothing is imported to find out."""
+    return [package for package in ("nengo", "nengo_dl") if importlib.util.find_spec(package) is None]
+
+
 def import_nengo_dl() -> Any:
     """Return the ``nengo_dl`` module, imported quietly and without its child process that looks for a GPU.
 
@@ -40,9 +45,8 @@ def import_nengo_dl() -> Any:
     """
     if "nengo_dl" in sys.modules:
         return sys.modules["nengo_dl"]
-    for package in ("nengo", "nengo_dl"):
-        if importlib.util.find_spec(package) is None:
-            raise DependencyError(f"{package} is not installed; run: {INSTALL}")
+    for package in missing_packages():
+        raise DependencyError(f"{package} is not installed; run: {INSTALL}")
     tf = import_tensorflow()
     log_level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     with quiet_stderr(), _keras_under_its_old_names(tf), _no_child_process(tf):

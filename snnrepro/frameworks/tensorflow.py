@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snnrepro.errors import DependencyError
+from snnrepro.errors import DependencyError, ModelError, one_line
 from snnrepro.frameworks.quiet import quiet_stderr
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INSTALL = "pip install tensorflow tf-keras"
 
@@ -61,6 +65,31 @@ def import_tensorflow(*, keras_2: bool = True) -> Any:
     if keras_2:
         _require_keras_2(tf)
     return tf
+
+
+def load_keras(path: Path) -> Any:
+    """Return the Keras model of a file (``.keras``, ``.h5``) or SavedModel folder, by the Keras that can read it.
+
+    Raises
+    ------
+    ModelError
+        None can: what each of them said is told.
+    DependencyError
+        TensorFlow is missing.
+    """
+    tf = import_tensorflow(keras_2=False)
+    packages = [name for name in ("tf_keras", "keras") if importlib.util.find_spec(name) is not None]
+    if path.suffix == ".keras":  # the newer Keras's own
+        packages.reverse()
+    said = []
+    for name in packages or ["tf.keras"]:  # TensorFlow 2.4 and 2.5 have no package of their own for it
+        with quiet_stderr():
+            keras = importlib.import_module(name) if packages else tf.keras
+            try:
+                return keras.models.load_model(str(path), compile=False)
+            except Exception as error:  # whatever Keras raises at what it does not know
+                said.append(f"{name}: {one_line(error)}")
+    raise ModelError(f"{path}: not a Keras model that can be read ({'; '.join(said)})")
 
 
 def keras_package(tf: Any) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
+import numpy as np
+
+from snnrepro.arrays import pieces
 from snnrepro.errors import ModelError
 from snnrepro.inputs import checked_images
 
@@ -14,6 +18,10 @@ if TYPE_CHECKING:
 
     from snnrepro.arrays import FloatArray
     from snnrepro.network.layers import Layer
+
+
+_NUMBERS = 2**26
+"""Numbers that the largest layer of the images evaluated together has, with what it reads (256 MB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +109,11 @@ class Network:
         >>> net.forward([[1.0, 2.0]])
         array([[3.]], dtype=float32)
         """
-        return deque(self.activations(x), maxlen=1)[0][1]
+        images = checked_images(x, self.input_shape)
+        held = 2 * max(math.prod(shape) for shape in [self.input_shape, *self.shapes.values()])
+        parts = pieces(images, held, _NUMBERS, len(images))
+        scores = [deque(self.activations(part), maxlen=1)[0][1] for part in parts]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores)
 
     def activations(self, x: Any) -> Iterator[tuple[str, FloatArray]]:
         """Yield ``(name, value)`` of every node in order, as trained; float32, ``(n_images, *shape)``.

@@ -76,6 +76,7 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     try:
         with quiet_stderr():
             proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+            _keep_captured(proto, function.get_concrete_function())
     except Exception as error:  # whatever the model's layers or tf2onnx's many rewriters raise
         raise ModelError(
             f"tf2onnx {tf2onnx.__version__} cannot write this model ({type(error).__name__}: "
@@ -85,6 +86,21 @@ def to_onnx(model: Any) -> onnx.ModelProto:
         tf.config.run_functions_eagerly(eagerly)
         logger.setLevel(level)
     return proto
+
+
+def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
+    """Make constants of what layers hold beside their weights: tf2onnx makes further inputs of the model of them.
+
+    An adapted Normalization's mean and variance are such, and tensors that a Lambda reads from outside.
+    """
+    from onnx import numpy_helper
+
+    captured = {inner.name: outer for outer, inner in concrete.graph.captures if outer.dtype.name != "resource"}
+    inputs = [value for value in proto.graph.input if value.name not in captured]
+    known = {value.name for value in proto.graph.input} - {value.name for value in inputs}
+    proto.graph.initializer.extend(numpy_helper.from_array(captured[name].numpy(), name) for name in sorted(known))
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
 
 
 def read_keras(model: Any) -> Network:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnrepro.errors import ModelError
-from snnrepro.frameworks.tensorflow import keras_classes
+from snnrepro.frameworks.tensorflow import keras_classes, load_keras
 from snnrepro.network import archive
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ def load(model: Any) -> Network:
     Parameters
     ----------
     model : str, Path, onnx.ModelProto or keras.Model
-        An ``.onnx`` file, an ``.npz`` archive written by `Network.save`, or a model in memory. A Keras model (of
-        Keras 2 or 3) is functional or Sequential and knows the shape of its input.
+        An ``.onnx`` file, an ``.npz`` archive written by `Network.save`, a ``.keras`` or ``.h5`` file or SavedModel
+        folder of Keras, or a model in memory. A Keras model (of Keras 2 or 3) is functional or Sequential and knows the
+        shape of its input. Files of Keras may hold code: load those that you trust only.
 
     Returns
     -------
@@ -46,16 +47,34 @@ def load(model: Any) -> Network:
             return archive.load(model)
         if Path(model).suffix == ".onnx":
             return _read_onnx(model)
-        raise ModelError(f"{model}: an .onnx file or an .npz archive is needed")
+        return _read_keras(load_keras(_keras_path(Path(model))))
     if type(model).__module__.startswith("onnx"):
         return _read_onnx(model)
     if keras_classes(model):
-        from snnrepro.readers.keras import read_keras
+        return _read_keras(model)
+    raise ModelError(f"{_NEEDED}, an onnx.ModelProto or a Keras model is needed, got {type(model).__name__}")
 
-        return read_keras(model)
-    raise ModelError(
-        f"an .onnx file, an .npz archive, an onnx.ModelProto or a Keras model is needed, got {type(model).__name__}"
-    )
+
+def _keras_path(path: Path) -> Path:
+    """Return the path of a model of Keras that is there, or say what is."""
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            return path
+        raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel; {_NEEDED} is needed")
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ModelError(f"{path}: {_NEEDED} is needed")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    return path
+
+
+_NEEDED = "an .onnx file, an .npz archive, a model of Keras (.keras, .h5, a SavedModel folder)"
+
+
+def _read_keras(model: Any) -> Network:
+    from snnrepro.readers.keras import read_keras
+
+    return read_keras(model)
 
 
 def _read_onnx(model: Any) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,9 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
             raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
         return _read_file(Path(model))
     except ModelError as error:
-        error.args = (f"{where}{error}",)
+        if isinstance(error, UnsupportedError):
+            error.problems = tuple(map(_without_stand_in, error.problems))
+        error.args = (f"{where}{_without_stand_in(str(error))}",)
         raise
     except MemoryError as error:
         raise ModelError(f"{where}its weights do not fit into memory ({one_line(error)})") from error
@@ -144,7 +147,7 @@ class _Reader:
         failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
         for index, proto in enumerate(self._graph.node):
             # What nothing gives would be computed at run time too, for all that is known.
-            computed = any(failed.get(name, not self._is_constant(name)) for name in proto.input)
+            computed = any(failed.get(name, not self._is_constant(name)) for name in proto.input) or _has_graph(proto)
             outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
             try:
                 missing = [name for name in proto.input if name not in self._values and name not in failed]
@@ -168,7 +171,7 @@ class _Reader:
                 failed.update(outputs)
         if problems:
             unsupported = any(_UNSUPPORTED in problem for problem in problems)
-            raise UnsupportedError(problems, f"supported: {', '.join(sorted(HANDLERS))}" if unsupported else "")
+            raise UnsupportedError(problems, _hint(self._graph) if unsupported else "")
         return nodes
 
     def _is_constant(self, name: str) -> bool:
@@ -264,6 +267,16 @@ class _Reader:
         return np.asarray(value) if attribute.type == attribute.INTS else value
 
 
+def _without_stand_in(message: str) -> str:
+    """Return a message with "batch" for the number that stands for a free batch axis, "3*batch" for its multiples."""
+
+    def named(found: re.Match[str]) -> str:
+        times, rest = divmod(int(found[0]), FREE_BATCH)
+        return found[0] if rest or not times else ("batch" if times == 1 else f"{times}*batch")
+
+    return re.sub(r"\b\d{7,20}\b", named, message)
+
+
 def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
     sparse = [tensor.values.name for tensor in graph.sparse_initializer]
     if sparse:
@@ -306,6 +319,24 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
             f"{where}: {reprlib.repr(shape)} has more than {LARGEST} numbers for one image, or more than 16 axes"
         )
     return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
+
+
+def _has_graph(proto: onnx.NodeProto) -> bool:
+    """Whether a node computes by a graph of its own (Loop, If, Scan), which may read what its inputs do not name."""
+    return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in proto.attribute)
+
+
+def _hint(graph: onnx.GraphProto) -> str:
+    """Return what would help where operators are not supported."""
+    curved = sorted({proto.op_type for proto in graph.node} & _CURVED)
+    advice = f"train with ReLU, LeakyReLU or ReLU6 in the place of {', '.join(curved)}\n" if curved else ""
+    return f"{advice}supported: {', '.join(sorted(HANDLERS))}"
+
+
+_CURVED = frozenset(
+    ("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Selu", "Softplus", "Softsign", "Swish", "Tanh")
+)
+"""Nonlinearities that no spiking neuron here has as its rate."""
 
 
 def _size(node: Node) -> int:

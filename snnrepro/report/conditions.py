@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
 
 def what_was_run(results: Results) -> str:
-    """Return in one line which data, profile and machine a report is about."""
+    """Return in one line which data, profile, machine and trained networks a report is about."""
     data, machine = results.data, results.environment
     n_cores = machine["cpu_cores"]
     gpus = ", ".join(map(str, machine["gpus"])) or "no GPU"
     return (
         f"Profile {results.profile}, {data['source']}, {data['n_train']:,} training and {data['n_test']:,} test "
-        f"images, {machine['cpu']}, {n_cores} core{'s' * (n_cores != 1)}, {gpus}, {moment(results.started)}"
+        f"images, {machine['cpu']}, {n_cores} core{'s' * (n_cores != 1)}, {gpus}, {moment(results.started)}. "
+        f"Trained networks: {_origin(results)}"
     )
+
+
+def _origin(results: Results) -> str:
+    origins = [described.get("networks", "trained in this run") for described in results.models.values()]
+    return "; ".join(dict.fromkeys(origins))
 
 
 def conditions_tables(results: Results) -> list[Table]:
@@ -57,6 +63,8 @@ _NAMES = {
     "n_train": "training images",
     "n_test": "test images",
     "n_simulated": "images simulated in NengoDL",
+    "n_lif": "images answered with LIF neurons, or by recipes other than balanced",
+    "n_filtered": "images answered with filtered spikes",
     "n_timed": "images timed in NengoDL",
     "cpu": "processor",
     "cpu_cores": "cores",

@@ -64,10 +64,11 @@ def sections(results: Results, plots: Sequence[Plot]) -> list[Section]:
     converted = _present(*(converted_table(results, model) for model in models))
     trends, ssim, operations = (_present(make(results)) for make in (trends_table, ssim_table, operations_table))
     images = [plot for plot in plots if plot.section == "images"]
+    by_events = _BY_EVENTS if any(one.cell.quantity == "accuracy" for one in results.measured) else ""
     left_out = _present(not_judged_table(results))
     all_judged = [] if left_out else ["Every figure and trend was judged."]
     return [
-        Section("figures", "Thesis beside measured", _FIGURES, figures, missing=absent),
+        Section("figures", "Thesis beside measured", _FIGURES + by_events, figures, missing=absent),
         Section(
             "converted",
             "Converted without retraining",
@@ -99,6 +100,10 @@ _FIGURES = (
     "n is n_steps, the time steps of a presentation. Measured accuracies are means over the seeds, seconds medians, "
     "of inference for 10,000 images, scaled where fewer were timed. A verdict is followed by the "
     "tolerance it was held against."
+)
+_BY_EVENTS = (
+    " Accuracies of LIF neurons are those of the event simulator; the trends say how many answers it has in common "
+    "with NengoDL."
 )
 _CONVERTED = (
     "Keras’s weights in spiking neurons as they are: means over the seeds; “points lost” is Keras’s accuracy less the "

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from snnrepro.thesis.results import Results
 
 
+_ALL_IMAGES = 10_000
+
+
 def printed_tables(results: Results, model: str) -> list[Table]:
     """Return one table per quantity: every printed figure of a model, measured beside it, with its verdict."""
     by_quantity: dict[str, list[Comparison]] = defaultdict(list)
@@ -49,7 +52,7 @@ def _printed(model: str, name: str, comparisons: list[Comparison]) -> Table:
     rows = [_figure(comparison, notes) for comparison in comparisons]
     # On how many images figures rest that do not rest on all 10,000.
     counts = {system_name(one.printed.system): one.n_images for one in comparisons if one.n_images}
-    if any(n_images != 10_000 for n_images in counts.values()):
+    if any(n_images != _ALL_IMAGES for n_images in counts.values()):
         notes.add("Images: " + ", ".join(f"{system} {n_images:,}" for system, n_images in counts.items()) + ".")
     return table(title, columns, {"": rows}, notes)
 
@@ -122,9 +125,13 @@ def converted_table(results: Results, model: str) -> Table | None:
     """Return accuracy, loss to Keras and seconds of every recipe at every n_steps; None if nothing was converted."""
     own = [one for one in results.converted if one.model == model]
     own.sort(key=lambda one: System("converted", one.recipe, one.synapse).rank)
-    groups = {f"recipe {recipe_name(one.recipe, one.synapse)}": _by_n_steps(one) for one in own}
+    groups = {f"recipe {recipe_name(one.recipe, one.synapse)}{_images(one)}": _by_n_steps(one) for one in own}
     columns = (text("n"), Column("accuracy %"), RANGE, Column("points lost"), Column("s for 10,000"))
     return table(f"{model_name(model)}: converted without retraining", columns, groups) if groups else None
+
+
+def _images(converted: Converted) -> str:
+    return "" if converted.n_images == _ALL_IMAGES else f" ({converted.n_images:,} images)"
 
 
 def _by_n_steps(converted: Converted) -> list[list[Entry]]:

@@ -53,6 +53,7 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
         "populations": populations,
         "correction": None if correction is None else archive.declare(correction, "correction", arrays),
         "provenance": dict(spiking.provenance),
+        **({} if spiking.task is None else {"task": spiking.task}),
         **{name: getattr(spiking, name) for name in _SCALARS},
     }
     archive.write(path, header, arrays)
@@ -101,5 +102,6 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         populations=populations,
         correction=None if correction is None else archive.read_declared(opened, correction),
         provenance=header["provenance"],
+        task=header.get("task"),
         **{name: header[name] for name in _SCALARS},
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
     from snnrepro.spiking.recipes import Recipe
+    from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
 
 _NUMBERS = 2**25
@@ -48,7 +49,14 @@ class Calibrated:
     n_images: int
 
 
-def calibrate(schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int) -> Calibrated:
+def calibrate(
+    schedule: Schedule,
+    recipe: Recipe,
+    neuron: IF,
+    x: FloatArray,
+    n_steps: int,
+    progress: Progress = lambda _: None,
+) -> Calibrated:
     """Fit every population to the trained network's activations on unlabelled images.
 
     Parameters
@@ -63,6 +71,8 @@ def calibrate(schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_s
         Calibration images, ``(n_images, *input_shape)``; as many of them are used as half a gigabyte holds.
     n_steps : int
         How many steps the network will run.
+    progress : callable
+        Called with the fraction of the work done since the last call.
 
     Returns
     -------
@@ -79,6 +89,7 @@ def calibrate(schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_s
     # In all steps at once, (n_steps, n_images, *shape); one step of what is the same in each.
     values: dict[str, FloatArray] = {network.input_name: x[np.newaxis]}
     for node, (_, trained) in zip(network.nodes, network.activations(x)):
+        progress(1 / len(network.nodes))
         if node.name == readout:
             answer = trained
         if node.name not in before_tail:

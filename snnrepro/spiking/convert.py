@@ -10,56 +10,69 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
-from snnrepro.inputs import checked_images, checked_labels
+from snnrepro.inputs import checked_images
+from snnrepro.network.graph import Network
 from snnrepro.network.layers import ReLU
+from snnrepro.network.task import task_of
+from snnrepro.readers.load import load
+from snnrepro.spiking.budget import STEPS_TRIED, cheapest
 from snnrepro.spiking.calibrate import Calibrated, calibrate
 from snnrepro.spiking.checks import is_count
+from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
-    from snnrepro.network.graph import Network
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.network.task import Task
+    from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
 
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
-
-STEPS_TRIED = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 128)
-"""The numbers of steps among which `max_loss` finds the smallest."""
 
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
 
 def convert(
-    network: Network,
+    network: Any,
     recipe: str | Recipe = "balanced",
     calibration: Any = None,
     n_steps: int | None = None,
     max_loss: float | None = None,
     seed: int = 0,
+    task: str | None = None,
+    progress: Progress | None = None,
 ) -> SpikingNetwork:
     """Turn a trained network into a spiking one, without retraining.
 
     Parameters
     ----------
-    network : Network
-        What `snnrepro.load` gives.
+    network : Network, or what `snnrepro.load` reads
+        The trained network: what `load` gives, or a path or a model in memory.
     recipe : str or Recipe
         "balanced" (the best accuracy at `n_steps`), "rate", "balanced-lif", "thesis", or a recipe of one's own.
-    calibration : array_like or (array_like, array_like), optional
-        Images as the network was trained on, ``(n_images, *input_shape)``, unlabelled, or with their labels
-        ``(n_images,)``; neurons are fitted on the first 1,000. Every recipe but "thesis" needs them.
+    calibration : array_like, (array_like, array_like) or iterable, optional
+        Images as the network was trained on, ``(n_images, *input_shape)``, unlabelled, or with their labels (or the
+        values wanted), or what gives batches of them (see `snnrepro.user_images.gathered`); neurons are fitted on the
+        first 1,000. Every recipe but "thesis" needs them.
     n_steps : int, optional
         How many time steps the network will run; 15 if neither this nor `max_loss` is given.
     max_loss : float, optional
-        Find the smallest number of steps that loses at most this, in points of accuracy on all calibration images;
-        without labels, the share of images in % whose answer is not the trained network's.
+        Find the smallest number of steps that loses at most this on all calibration images, as far as they can tell
+        (see `snnrepro.spiking.budget.cheapest`): in points of the task's figure of merit (of accuracy, of R² in %),
+        and without labels in % of what is not the trained network's answer.
     seed : int
         Of the initial membrane potentials, where the recipe draws them ("thesis").
+    task : str, optional
+        What the scores mean: "classes", "binary", "multilabel", "values" or "map". If left out, the output and the
+        labels say so: see `snnrepro.network.task.task_of`.
+    progress : callable, optional
+        Called with the fraction of the work done since the last call.
 
     Returns
     -------
@@ -71,9 +84,17 @@ def convert(
     UnsupportedError
         A nonlinearity stands where a spiking network cannot have it; all such nodes are named.
     ModelError
-        The recipe is unknown, or no number of steps tried keeps the loss under `max_loss`.
+        Nothing in the network would spike; the recipe or the task is unknown, or no number of steps tried keeps the
+        loss under `max_loss`.
     DataError
-        Calibration images are missing, or of the wrong shape.
+        Calibration images are missing, or of the wrong shape; labels name no class, or the trained network itself does
+        not answer them better than chance.
+
+    Warns
+    -----
+    DataWarning
+        The images are a handful, all the same or of few of the classes, or too few to tell whether the loss is within
+        `max_loss`.
 
     Examples
     --------
@@ -86,16 +107,34 @@ def convert(
     >>> print(spiking.run([[0.5]]).scores[0, 0].round(1))
     0.5
     """
+    network = network if isinstance(network, Network) else load(network)
     chosen = _recipe(recipe)
     schedule = prepare(network)
-    x, labels = _calibration(network, chosen, calibration)
+    if not any(isinstance(node.layer, ReLU) for node in schedule.nodes):
+        raise ModelError(
+            "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
+            "one of them between its layers"
+        )
+    images, given = (None, None) if calibration is None else gathered(calibration, network.input_shape)
+    meaning = task_of(network, task, given)
+    x, labels = _calibration(network, chosen, images, given, meaning)
+    done = progress or (lambda _: None)
+    if x is not None and not isinstance(chosen.neuron, LIF):
+        few = x[:MOST_IMAGES]
+        warn_of_poor_calibration(few, meaning.answers(network.forward(few)), meaning)
+    own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if max_loss is None:
-        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed)
+        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
     if n_steps is not None:
         raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
     if x is None:
         raise DataError("max_loss needs calibration images")
-    return _cheapest(network, schedule, chosen, x, labels, max_loss, seed)
+    share = 1 / math.ceil(math.log2(len(STEPS_TRIED)))
+
+    def made_for(n_steps: int) -> SpikingNetwork:
+        return _convert(schedule, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
+
+    return cheapest(meaning, meaning.answers(network.forward(x)), x, labels, max_loss, made_for)
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -106,22 +145,31 @@ def _recipe(recipe: str | Recipe) -> Recipe:
     return RECIPES[recipe]
 
 
-def _calibration(network: Network, recipe: Recipe, given: Any) -> tuple[FloatArray | None, IntArray | None]:
-    if given is None:
+def _calibration(
+    network: Network, recipe: Recipe, images: Any, labels: Any, task: Task
+) -> tuple[FloatArray | None, AnyArray | None]:
+    if images is None:
         if isinstance(recipe.neuron, LIF):
             return None, None
         raise DataError(
             f"the recipe {recipe.name!r} needs calibration images: a few hundred images (n_images, "
             f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
         )
-    images, labels = given if isinstance(given, tuple) else (given, None)
     x = checked_images(images, network.input_shape)
     if not len(x):
         raise DataError(f"a few hundred calibration images are needed, got {x.shape}")
-    return x, None if labels is None else checked_labels(labels, len(x), math.prod(network.output_shape))
+    return x, None if labels is None else task.labels(labels, len(x))
 
 
-def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: int, seed: int) -> SpikingNetwork:
+def _convert(
+    schedule: Schedule,
+    recipe: Recipe,
+    x: FloatArray | None,
+    n_steps: int,
+    seed: int,
+    task: str | None,
+    progress: Progress,
+) -> SpikingNetwork:
     """Return the spiking network for one number of steps; `x` are the calibration images a fitted recipe needs."""
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
@@ -132,11 +180,11 @@ def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: 
         provenance["seed"] = seed
     else:
         assert x is not None  # `_calibration` has seen to it
-        fitted = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps)
+        fitted = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps, progress)
         populations = fitted.populations
         correction = fitted.correction if recipe.corrects_readout else None
         growth = max((population.neuron.growth for population in populations.values()), default=1.0)
-        provenance.update(calibration_images=fitted.n_images, growth=growth)
+        provenance.update(calibration_images=fitted.n_images, growth=growth, images=described(x[:MOST_IMAGES]))
     return SpikingNetwork(
         schedule.network,
         schedule.readout,
@@ -147,6 +195,7 @@ def _convert(schedule: Schedule, recipe: Recipe, x: FloatArray | None, n_steps: 
         n_steps,
         correction,
         provenance,
+        task,
     )
 
 
@@ -167,49 +216,19 @@ def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[
     }
 
 
-def _fitted(schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int) -> Calibrated:
+def _fitted(
+    schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int, progress: Progress
+) -> Calibrated:
     """Return the calibration with the smallest error at the readout, of one for each growth that may be tried."""
     growths = {min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh}
     if recipe.threshold != "fitted":
         growths = {neuron.growth}
-    tried = [calibrate(schedule, recipe, replace(neuron, growth=growth), x, n_steps) for growth in sorted(growths)]
+
+    def layer_done(fraction: float) -> None:
+        progress(fraction / len(growths))
+
+    tried = [
+        calibrate(schedule, recipe, replace(neuron, growth=growth), x, n_steps, layer_done)
+        for growth in sorted(growths)
+    ]
     return min(tried, key=lambda calibrated: calibrated.error)
-
-
-def _cheapest(
-    network: Network,
-    schedule: Schedule,
-    recipe: Recipe,
-    x: FloatArray,
-    labels: IntArray | None,
-    max_loss: float,
-    seed: int,
-) -> SpikingNetwork:
-    """Return the network with the fewest steps whose loss on `x` is at most `max_loss` points, by bisection."""
-    answers = network.forward(x).reshape(len(x), -1).argmax(axis=1)
-    reached = 100.0 * np.mean(answers == labels) if labels is not None else 100.0
-    expected = answers if labels is None else labels
-    tried: dict[int, tuple[float, SpikingNetwork]] = {}
-
-    def loss(n_steps: int) -> float:
-        if n_steps not in tried:
-            spiking = _convert(schedule, recipe, x, n_steps, seed)
-            lost = float(reached - 100.0 * np.mean(spiking.run(x).predictions == expected))
-            tried[n_steps] = lost, spiking
-        return tried[n_steps][0]
-
-    low, high = 0, len(STEPS_TRIED) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if loss(STEPS_TRIED[middle]) <= max_loss:
-            high = middle
-        else:
-            low = middle + 1
-    if loss(STEPS_TRIED[low]) > max_loss:
-        raise ModelError(
-            f"no number of steps up to {STEPS_TRIED[-1]} keeps the loss within {max_loss:g} points on the "
-            f"{len(x)} calibration images; the least was {min(lost for lost, _ in tried.values()):.2f}"
-        )
-    lost, spiking = tried[STEPS_TRIED[low]]
-    kind = "of accuracy" if labels is not None else "of answers that differ"
-    return replace(spiking, provenance={**spiking.provenance, "max_loss": max_loss, f"points {kind}": round(lost, 3)})

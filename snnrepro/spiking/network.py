@@ -11,6 +11,7 @@ import numpy as np
 from snnrepro.arrays import frozen
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
+from snnrepro.network.task import task_of
 from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
 from snnrepro.spiking.neurons import CONSTANTS
 from snnrepro.spiking.schedule import Schedule, schedule_of
@@ -52,8 +53,10 @@ class SpikingNetwork:
         How many steps it is made for, and runs where no other number is asked for.
     correction : numpy.ndarray or None
         Constant that is added to the readout, of its shape.
-    provenance : mapping of str to str or float
-        How it was made: recipe, calibration images, what was chosen.
+    provenance : mapping of str to str, float or mapping
+        How it was made: recipe, calibration images and what they are like, what was chosen.
+    task : str or None
+        What the scores mean, of `snnrepro.network.task.TASKS`; None if its output says so.
     schedule : Schedule
         When each value is computed; follows from `network`.
 
@@ -72,6 +75,7 @@ class SpikingNetwork:
     n_steps: int = DEFAULT_N_STEPS
     correction: FloatArray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    task: str | None = None
     schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +91,7 @@ class SpikingNetwork:
                 "n_steps must be a whole number of at least 1": is_count(self.n_steps),
             },
         )
+        task_of(self.network, self.task)
         problem = _problem(self)
         if problem:
             raise ModelError(f"SpikingNetwork: {problem}")
@@ -151,6 +156,11 @@ class SpikingNetwork:
             each class, no synapses and no `keep_steps`.
         DependencyError
             The simulator's packages are missing.
+
+        Warns
+        -----
+        DataWarning
+            `x` leaves or hardly fills the range of the images that the neurons were fitted on.
         """
         from snnrepro.spiking.run import simulate
 

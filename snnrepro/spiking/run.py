@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import math
+import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
@@ -11,6 +11,10 @@ import numpy as np
 
 from snnrepro.errors import DataError, ModelError
 from snnrepro.inputs import checked_images
+from snnrepro.network.task import Task, task_of
+from snnrepro.spiking.checks import is_count
+from snnrepro.spiking.images import warn_of_unlike
+from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -50,6 +54,8 @@ class Run:
     stopped_after : numpy.ndarray or None
         int64, ``(n_images,)``: the step in which each image stopped early; None without early exit. Everything else is
         of the steps until then.
+    task : Task or None
+        What the scores mean; without one they are those of classes.
     """
 
     steps: tuple[int, ...]
@@ -59,6 +65,7 @@ class Run:
     synaptic_operations: IntArray
     macs: IntArray
     stopped_after: IntArray | None = None
+    task: Task | None = None
 
     @staticmethod
     def joined(runs: Sequence[Run], n_images: int | None = None) -> Run:
@@ -100,17 +107,19 @@ class Run:
         return scores
 
     @property
-    def predictions(self) -> IntArray:
-        """The class with the largest score after the last step, int64, ``(n_images,)``; of equal ones the lowest."""
-        return self.predictions_by_step[:, -1]
+    def predictions(self) -> AnyArray:
+        """The answers after the last step, ``(n_images, ...)``, as the task has them: see `Task.answers`.
+
+        Of classes the one with the largest score, int64, ``(n_images,)``; of equal ones the lowest.
+        """
+        answers: AnyArray = self.predictions_by_step[:, -1]
+        return answers
 
     @property
-    def predictions_by_step(self) -> IntArray:
-        """The same after every kept step, ``(n_images, len(steps))``."""
-        n_scores = math.prod(self.scores_by_step.shape[2:])
-        flat = self.scores_by_step.reshape(*self.scores_by_step.shape[:2], n_scores)
-        answers: IntArray = flat.argmax(axis=-1)
-        return answers
+    def predictions_by_step(self) -> AnyArray:
+        """The same after every kept step, ``(n_images, len(steps), ...)``."""
+        task = self.task or Task("classes", self.scores_by_step.shape[2:])
+        return task.answers(self.scores_by_step)
 
     @property
     def sparsity(self) -> float:
@@ -131,23 +140,30 @@ def simulate(
     """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
     if simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
-    images = checked_images(x, spiking.network.input_shape)
+    images = checked_images(gathered(x, spiking.network.input_shape)[0], spiking.network.input_shape)
     steps = checked_steps(n_steps, keep_steps)
+    warn_of_unlike(images, spiking.provenance.get("images"))
     options = {} if early_exit is None else {"early_exit": early_exit}
     if options and simulator != "event":
         raise ModelError(f"early_exit is an option of the simulator 'event' alone, not of {simulator!r}")
     module = importlib.import_module(SIMULATORS[simulator])
     if not len(images):  # one blank image has everything but the images
         blank = np.zeros((1, *images.shape[1:]), np.float32)
-        return Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
-    run: Run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
-    return run
+        run = Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
+    else:
+        run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
+    return replace(run, task=task_of(spiking.network, spiking.task))
 
 
 def checked_steps(n_steps: int, keep_steps: Sequence[int] | None) -> tuple[int, ...]:
     """Return the steps to keep, the last one being `n_steps`, or refuse them."""
-    steps = tuple(int(step) for step in ([n_steps] if keep_steps is None else keep_steps))
-    if n_steps < 1 or list(steps) != sorted({*steps}) or not steps or steps[0] < 1 or steps[-1] > n_steps:
+    if not is_count(n_steps):
+        raise DataError(f"n_steps must be a whole number of at least 1, got {n_steps!r}")
+    try:
+        steps = tuple(operator.index(step) for step in ([n_steps] if keep_steps is None else keep_steps))
+    except TypeError as error:
+        raise DataError(f"keep_steps must be whole numbers from 1 to n_steps={n_steps}, got {keep_steps!r}") from error
+    if list(steps) != sorted({*steps}) or not steps or steps[0] < 1 or steps[-1] > n_steps:
         raise DataError(f"steps to keep lie from 1 to n_steps={n_steps}, each once and ascending, got {list(steps)}")
     return steps if steps[-1] == n_steps else (*steps, n_steps)
 

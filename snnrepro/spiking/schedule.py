@@ -7,10 +7,25 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from snnrepro.errors import UnsupportedError
 from snnrepro.network.graph import Network
-from snnrepro.network.layers import LeakyReLU, MaxPool, Reduce, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    LeakyReLU,
+    MaxPool,
+    Reduce,
+    ReLU,
+    Sigmoid,
+    Softmax,
+)
 
 if TYPE_CHECKING:
     from snnrepro.network.graph import Node
+
+
+_SQUASHING = (Sigmoid, Softmax)
+_OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
+"""Layers that belong before the readout, where they are neurons or read their spikes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +63,10 @@ def schedule_of(network: Network) -> Schedule:
     Raises
     ------
     UnsupportedError
-        A sigmoid or a softmax stands before neurons, or the readout is not one value; all such nodes are named.
+        A sigmoid or a softmax stands before neurons or weights, or the readout is not one value; all such nodes are
+        named.
     """
-    behind = _depending_on((Sigmoid, Softmax), network.nodes)
+    behind = _depending_on(_SQUASHING, network.nodes)
     readout = _readout(network, behind)
     nodes = tuple(node for node in network.nodes if node.name not in behind)
     tail = tuple(node for node in network.nodes if node.name in behind and readout != network.nodes[-1].name)
@@ -93,12 +109,7 @@ def _readout(network: Network, behind: set[str]) -> str:
     if output not in behind:
         return output
     tail = [node for node in network.nodes if node.name in behind]
-    problems = [
-        f"{type(node.layer).__name__} {node.name!r}: it stands behind a sigmoid or softmax, which a spiking network "
-        "has only after its readout"
-        for node in tail
-        if isinstance(node.layer, (ReLU, LeakyReLU)) or is_maximum(node)
-    ]
+    problems = [problem for node in tail if isinstance(node.layer, _SQUASHING) for problem in _inside(node, tail)]
     read = sorted({name for node in tail for name in node.inputs if name not in behind})
     if len(read) > 1 and not problems:
         problems = [
@@ -110,3 +121,19 @@ def _readout(network: Network, behind: set[str]) -> str:
     if problems:
         raise UnsupportedError(problems)
     return read[0]
+
+
+def _inside(squashing: Node, tail: list[Node]) -> list[str]:
+    """Return why a sigmoid or softmax is no output, or nothing: the first layer that does not belong behind it."""
+    reached = {squashing.name}
+    for node in tail:
+        if reached.isdisjoint(node.inputs):
+            continue
+        reached.add(node.name)
+        if isinstance(node.layer, _OF_NEURONS) or is_maximum(node):
+            kind = type(squashing.layer).__name__
+            return [
+                f"{kind} {squashing.name!r}: {type(node.layer).__name__} {node.name!r} stands behind it, and a spiking "
+                f"network has a {kind.lower()} only at its output; train with ReLU, LeakyReLU or ReLU6 in its place"
+            ]
+    return []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import IntArray
     from snnrepro.network.graph import Network, Node
     from snnrepro.spiking.network import SpikingNetwork
+    from snnrepro.spiking.schedule import Schedule
 
 
 def fan_outs(spiking: SpikingNetwork) -> dict[str, IntArray]:
@@ -54,6 +56,36 @@ def fan_out(node: Node, shape: tuple[int, ...], after: tuple[int, ...]) -> IntAr
     return met
 
 
+@dataclass(frozen=True)
+class Shares:
+    """The multiply-accumulate operations of the trained network by what becomes of them.
+
+    Attributes
+    ----------
+    spiking : int
+        Of layers that spikes reach: additions, one for each spike and weight.
+    image : int
+        Of layers that read the image: computed once, as trained.
+    """
+
+    spiking: int
+    image: int
+
+    def __str__(self) -> str:
+        total = max(1, self.spiking + self.image)
+        return (
+            f"{self.spiking + self.image:,} multiply-adds per image: {100 * self.spiking / total:.1f} % in layers that "
+            f"read spikes, {100 * self.image / total:.1f} % in layers that read the image, computed once as trained"
+        )
+
+
+def shares(schedule: Schedule) -> Shares:
+    """Return which of a network's multiply-accumulate operations spikes take over."""
+    driven = [node for node in schedule.network.nodes if schedule.driven.intersection(node.inputs)]
+    spiking = _macs(driven, schedule.network)
+    return Shares(spiking, macs(schedule.network) - spiking)
+
+
 def macs(network: Network) -> int:
     """Return the multiply-accumulate operations of an image: every weight, once for each position where it is applied.
 
@@ -62,9 +94,13 @@ def macs(network: Network) -> int:
     network : Network
         Padding counts like the pixels beside it, as is the custom.
     """
+    return _macs(network.nodes, network)
+
+
+def _macs(nodes: Iterable[Node], network: Network) -> int:
     shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
     total = 0
-    for node in network.nodes:
+    for node in nodes:
         layer = node.layer
         if isinstance(layer, Dense):
             total += layer.weights.size * math.prod(shapes[node.name][:-1])

@@ -99,12 +99,14 @@ def _gives(one: Measured, printed: PrintedFigure) -> bool:
         return cell.recipe == "thesis" and cell.synapse == JUDGED_SYNAPSE and printed.n_steps in one.accuracy
     if printed.quantity == "accuracy":
         return printed.n_steps in one.accuracy
+    if printed.quantity == "inference" and printed.n_steps in one.inference:
+        return True
     return (cell.quantity, cell.n_steps) == (printed.quantity, printed.n_steps)
 
 
 def _value(one: Measured, printed: PrintedFigure) -> float:
     if printed.unit == "s":
-        return one.seconds
+        return one.inference.get(printed.n_steps, one.seconds)
     accuracy = one.accuracy[printed.n_steps]
     return accuracy if printed.quantity == "accuracy" else one.accuracy[0] - accuracy
 
@@ -127,6 +129,8 @@ def _series(trend: Trend, measured: Sequence[Measured], converted: Sequence[Conv
         of_keras = {one.cell.seed: _work(one) for one in _trainings(measured, "keras")}
         own = [one for one in _trainings(measured, "nengo-dl") if one.cell.seed in of_keras]
         return [(one.cell.n_steps, _work(one) / of_keras[one.cell.seed]) for one in own]
+    if trend.quantity == "agreement":
+        return [(one.cell.n_steps, one.agreement) for one in measured if one.agreement is not None]
     if trend.quantity == "balanced_ssim":
         return [(one.cell.n_steps, one.ssim["keras~snn"]) for one in measured if one.cell.recipe == "balanced"]
     balanced = [one for one in converted if one.recipe == "balanced"]
@@ -154,7 +158,9 @@ def _work(training: Measured) -> float:
 def _spread(trend: Trend, measured: Sequence[Measured]) -> float:
     """Return how far repeats lie apart of what a trend is judged on; 0 where that is not known."""
     if trend.quantity == "pace":
-        return max((one.spread for one in measured if one.spread is not None), default=0.0)
+        return max((one.spread for one in measured if one.pace and one.spread), default=0.0)
+    if trend.quantity == "of_thesis_seconds":
+        return max((one.spread for one in measured if one.cell.recipe == "balanced" and one.spread), default=0.0)
     if trend.quantity == "training":
         # A training that lasts longer than others for the same CPU time had to wait for other processes.
         waits = [one.seconds / one.cpu_seconds for one in _trainings(measured, "nengo-dl") if one.cpu_seconds]
@@ -177,7 +183,8 @@ def conversions(model: str, measured: Sequence[Measured]) -> list[Converted]:
         by_n = sorted({n for one in own for n in one.accuracy if n})
         accuracies = {n: [one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
         losses = {n: [one.accuracy[0] - one.accuracy[n] for one in own if n in one.accuracy] for n in by_n}
-        seconds = {n: [one.seconds for one in own if one.cell.n_steps == n] for n in by_n}
+        timed = [one for one in own if one.cell.quantity == "inference"]
+        seconds = {n: [one.seconds for one in timed if one.cell.n_steps == n] for n in by_n}
         converted.append(
             Converted(
                 model=model,

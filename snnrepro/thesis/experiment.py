@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
-from snnrepro.files import written_whole
-from snnrepro.frameworks.tensorflow import gpu_names, import_tensorflow, seed_everything
+from snnrepro.frameworks.tensorflow import gpu_names
 from snnrepro.metrics import accuracy, ssim
-from snnrepro.readers.keras import to_onnx
-from snnrepro.readers.load import load
-from snnrepro.simulators.nengo.dl import NengoDLSimulator, TrainingSettings, epoch_callback, train
+from snnrepro.simulators.nengo.dl import NengoDLSimulator
 from snnrepro.spiking.archive import load_spiking
 from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.synops import macs
-from snnrepro.thesis import models
-from snnrepro.thesis.cells import Cell, Measured, Workload
+from snnrepro.thesis.cells import TIMED_EPOCHS, TIMED_IMAGES, Cell, Measured, Workload, images_of
+from snnrepro.thesis.networks import Networks, ReferenceNetworks
 from snnrepro.thesis.record import conditions, digest, training_conditions
 from snnrepro.thesis.tables import model_settings, settings
 from snnrepro.thesis.timing import spread_of, timed_in_turn
+from snnrepro.thesis.training import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.datasets import Mnist
-    from snnrepro.network.graph import Network
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Progress
+    from snnrepro.thesis.training import Took
 
 _REPEATED, _ENOUGH_SECONDS = 3, 10.0
-"""How often the event simulator's run is timed, if that is not long already; the median counts."""
+"""How often the event simulator's run is timed, twice if that is long already; the median counts."""
 
 _N_INFERENCE = 10_000
 """Images whose inference the thesis timed."""
@@ -54,7 +52,7 @@ class Experiment:
     data : Mnist
         Images and labels.
     folder : Path
-        Where trained networks are kept: Keras's weights, ONNX files and archives.
+        Where networks are kept: ONNX files and archives.
     strides : sequence of int, optional
         Of the CNN's convolutions, if not those of ``tables.toml``.
     again : bool
@@ -63,7 +61,7 @@ class Experiment:
     Raises
     ------
     DataError
-        There are too few training images for one minibatch.
+        There are too few training images for one minibatch, or no reference networks with these strides.
     """
 
     def __init__(
@@ -75,19 +73,18 @@ class Experiment:
         strides: Sequence[int] | None = None,
         again: bool = False,
     ) -> None:
-        self.model, self.workload, self.data, self.folder = model, workload, data, folder
+        self.model, self.workload, self.data = model, workload, data
         self.sizes = model_settings(model)
         if strides is not None:
+            if workload.reference and list(strides) != self.sizes["strides"]:
+                raise DataError(f"the reference CNNs have strides {self.sizes['strides']}; train others with --train")
             self.sizes["strides"] = list(strides)
-        self.training = TrainingSettings(settings()["learning_rate"], settings()["batch_size"], workload.epochs)
-        if len(data.x_train) < self.training.batch_size:
-            raise DataError(f"at least {self.training.batch_size} training images are needed, got {len(data.x_train)}")
-        self._digest = digest(training_conditions(workload, data, self.sizes))
-        self._keras: dict[int, Any] = {}
+        extent = (TIMED_IMAGES, TIMED_EPOCHS) if workload.reference else (workload.n_train, workload.epochs)
+        self._training = Training(model, self.sizes, data, *extent, workload.nengo_dl.merge)
+        of_training = digest(training_conditions(workload, data, self.sizes))
+        kind = ReferenceNetworks if workload.reference else Networks
+        self.networks = kind(self._training, folder, of_training, again)
         self._answers: dict[int, FloatArray] = {}
-        self._trained: dict[int, SpikingNetwork] = {}
-        self._again = again
-        self._made: set[Path] = set()
 
     def conditions(self, cell: Cell) -> dict[str, Any]:
         """Return what a cell's figures depend on beside the cell."""
@@ -95,65 +92,36 @@ class Experiment:
 
     def measure(self, cell: Cell, progress: Progress | None = None) -> Measured:
         """Measure one cell; what it needs and is not there yet is trained first, outside the measured time."""
-        if cell.system == "keras":
-            measured = self._train_keras(cell, progress) if cell.quantity == "training" else self._infer_keras(cell)
-        elif cell.quantity == "training":
-            measured = self._train_nengo_dl(cell, progress)
+        if cell.quantity == "training":
+            took = self._train(cell, progress)
+            measured = Measured(cell, took.seconds, cpu_seconds=took.cpu_seconds)
+        elif cell.system == "keras":
+            measured = self._infer_keras(cell)
         elif cell.quantity == "pace":
             measured = self._pace(cell, progress)
-        elif cell.system == "nengo-dl":
-            measured = self._simulate(cell, self.trained(cell.seed), progress)
-        elif cell.recipe == "thesis" and self.model != "autoencoder":
-            measured = self._simulate(cell, self.spiking(cell), progress)
+        elif cell.quantity == "accuracy":
+            measured = self._answer(cell, progress)
+        elif cell.quantity == "agreement":
+            measured = self._agree(cell, progress)
+        elif cell.system == "nengo-dl" or (cell.recipe == "thesis" and self.model != "autoencoder"):
+            measured = self._simulate(cell, progress)
         else:
             measured = self._infer_event(cell, progress)
         return replace(measured, conditions=self.conditions(cell))
 
-    def keras(self, seed: int) -> Any:
-        """Return the trained Keras model of a seed."""
-        if seed not in self._keras:
-            path = self._path(seed, "keras", "weights.npz")
-            if self._is_there(path):
-                model = self._untrained(seed)
-                with np.load(path) as arrays:  # never pickled: NumPy refuses objects of itself
-                    model.set_weights([arrays[str(index)] for index in range(len(arrays.files))])
-                self._keras[seed] = model
-            else:
-                self._train_keras(Cell(self.model, "keras", "training", seed), None)
-        return self._keras[seed]
-
-    def trained(self, seed: int) -> SpikingNetwork:
-        """Return the network trained in NengoDL of a seed."""
-        if seed not in self._trained:
-            path = self._path(seed, "nengo-dl", "npz")
-            if self._is_there(path):
-                self._trained[seed] = load_spiking(path)
-            else:
-                self._train_nengo_dl(Cell(self.model, "nengo-dl", "training", seed), None)
-        return self._trained[seed]
-
-    def converted(self, seed: int) -> Network:
-        """Return Keras's network as an ONNX file, the graph walk and an npz archive hand it on."""
-        archive = self._path(seed, "keras", "npz")
-        if not self._is_there(archive):
-            onnx_file = self._path(seed, "keras", "onnx")
-            with written_whole(onnx_file) as file:
-                file.write(to_onnx(self.keras(seed)).SerializeToString())
-            load(onnx_file).save(archive)
-            self._made.add(archive)
-        return load(archive)
-
     def spiking(self, cell: Cell) -> SpikingNetwork:
-        """Return the converted network of a cell."""
-        network, recipe = self.converted(cell.seed), RECIPES[cell.recipe]
+        """Return the spiking network of a cell: trained in NengoDL, or converted by its recipe."""
+        if cell.system == "nengo-dl":
+            return self.networks.spiking(cell.seed)
+        network, recipe = self.networks.network(cell.seed), RECIPES[cell.recipe]
         if cell.recipe == "thesis":
             if self.model == "autoencoder":  # an image is read from the mean: a filtered one would be dim at 45 steps
                 recipe = replace(recipe, readout_synapse=None)
             return convert(network, replace(recipe, synapse=cell.synapse), n_steps=cell.n_steps, seed=cell.seed)
-        path = self._path(cell.seed, f"{cell.recipe}-n{cell.n_steps}", "npz")
-        if not self._is_there(path):
+        path = self.networks.path(cell.seed, f"{cell.recipe}-n{cell.n_steps}", "npz")
+        if not self.networks.is_there(path):
             convert(network, recipe, self.calibration(), cell.n_steps).save(path)
-            self._made.add(path)
+            self.networks.made(path)
         return load_spiking(path)
 
     def calibration(self) -> FloatArray:
@@ -170,70 +138,27 @@ class Experiment:
         """Return the first test images."""
         return pixels(self.data.x_test[:n_images])
 
-    def _path(self, seed: int, system: str, ending: str) -> Path:
-        return self.folder / f"{self.model}-seed{seed}-{system}-{self._digest}.{ending}"
-
-    def _is_there(self, path: Path) -> bool:
-        return path.exists() and (not self._again or path in self._made)
-
-    def _untrained(self, seed: int) -> Any:
-        return models.keras_model(self.model, seed, self.sizes.get("strides"))
-
-    def _train_keras(self, cell: Cell, progress: Progress | None) -> Measured:
-        tf = import_tensorflow()
-        model = self._untrained(cell.seed)
-        images = self.model == "autoencoder"
-        loss = "mse" if images else "sparse_categorical_crossentropy"
-        model.compile(tf.keras.optimizers.Adam(self.training.learning_rate), loss)
-        x = pixels(self.data.x_train[: self.workload.n_train])
-        seed_everything(tf, cell.seed)
-        took = _started()
-        model.fit(
-            x,
-            x if images else self.data.y_train[: len(x)],
-            batch_size=self.training.batch_size,
-            epochs=self.training.epochs,
-            verbose=0,
-            callbacks=[epoch_callback(tf, self.training.epochs, progress)],
-        )
-        seconds, cpu_seconds = took()
-        self._keras[cell.seed] = model
-        path = self._path(cell.seed, "keras", "weights.npz")
-        with written_whole(path) as file:
-            np.savez(file, **{str(index): array for index, array in enumerate(model.get_weights())})
-        self._made.add(path)
-        return Measured(cell, seconds, cpu_seconds=cpu_seconds)
+    def _train(self, cell: Cell, progress: Progress | None) -> Took:
+        if not self.workload.reference:
+            return self.networks.train(cell.system, cell.seed, progress)
+        return self._training.timed(cell.system, cell.seed, self.workload.n_train * self.workload.epochs, progress)
 
     def _infer_keras(self, cell: Cell) -> Measured:
-        model = self.keras(cell.seed)
+        model = self.networks.keras(cell.seed)
         x = self.test_images(self.workload.n_test)
-        model.predict(x[: self.training.batch_size], verbose=0)  # builds the graph, once in a process
+        model.predict(x[: settings()["batch_size"]], verbose=0)  # builds the graph, once in a process
         start = time.perf_counter()
-        scores = model.predict(x, batch_size=self.training.batch_size, verbose=0)
+        scores = model.predict(x, batch_size=settings()["batch_size"], verbose=0)
         seconds = (time.perf_counter() - start) * _N_INFERENCE / len(x)
         self._answers[cell.seed] = scores
-        measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.converted(cell.seed))))
+        measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.networks.network(cell.seed))))
         if self.model == "autoencoder":
             return replace(measured, ssim={"original~keras": float(ssim(x, scores).mean())})
         return replace(measured, accuracy={0: percent_right(scores, self.data.y_test[: len(x)])})
 
-    def _train_nengo_dl(self, cell: Cell, progress: Progress | None) -> Measured:
-        spiking = convert(load(self._untrained(cell.seed)), "thesis", seed=cell.seed)
-        x = pixels(self.data.x_train[: self.workload.n_train])
-        took = _started()
-        trained = train(
-            spiking, x, self.data.y_train[: len(x)], self.training, cell.seed, progress, self.workload.nengo_dl.merge
-        )
-        seconds, cpu_seconds = took()
-        path = self._path(cell.seed, "nengo-dl", "npz")
-        trained.save(path)
-        self._made.add(path)
-        self._trained[cell.seed] = trained
-        return Measured(cell, seconds, cpu_seconds=cpu_seconds)
-
-    def _simulate(self, cell: Cell, spiking: SpikingNetwork, progress: Progress | None) -> Measured:
+    def _simulate(self, cell: Cell, progress: Progress | None) -> Measured:
         """Simulate in NengoDL: the longest presentation gives the answers at every n_steps, the others their time."""
-        every_n = settings()["n_steps"]
+        spiking, every_n = self.spiking(cell), settings()["n_steps"]
         judged = cell.n_steps == max(every_n)
         x = self.test_images(self.workload.nengo_dl.n_simulated if judged else self.workload.nengo_dl.n_timed)
         size = min(self.workload.nengo_dl.minibatch, len(x))
@@ -252,19 +177,43 @@ class Experiment:
         seconds = float(np.median(np.diff([start, *ends]))) * _N_INFERENCE / size
         if not judged:
             return Measured(cell, seconds, n_timed=len(x))
-        labels = self.data.y_test[: len(x)]
-        right = {n: percent_right(scores[:, k], labels) for k, n in enumerate(every_n)}
-        if cell.system == "converted":  # what Keras answers to the same images, for the loss
-            right[0] = percent_right(self.answers(cell.seed)[: len(x)], labels)
-        return Measured(cell, seconds, len(x), len(x), right)
+        return Measured(cell, seconds, len(x), len(x), self._right(cell, scores.argmax(axis=-1)))
+
+    def _answer(self, cell: Cell, progress: Progress | None) -> Measured:
+        """Simulate LIF neurons on events: their spikes are NengoDL's (see `_agree`), in a fraction of the time."""
+        x = self.test_images(images_of(cell, self.workload))
+        start = time.perf_counter()
+        run = self.spiking(cell).run(x, cell.n_steps, keep_steps=settings()["n_steps"], progress=progress)
+        seconds = (time.perf_counter() - start) * _N_INFERENCE / len(x)
+        return Measured(cell, seconds, len(x), len(x), self._right(cell, run.predictions_by_step))
+
+    def _agree(self, cell: Cell, progress: Progress | None) -> Measured:
+        """Simulate some images in NengoDL and on events, and count equal answers."""
+        spiking, every_n = self.spiking(cell), settings()["n_steps"]
+        x = self.test_images(self.workload.nengo_dl.n_simulated)
+        start = time.perf_counter()
+        size = min(self.workload.nengo_dl.minibatch, len(x))
+        with NengoDLSimulator(spiking, size, self.workload.nengo_dl.merge) as simulator:
+            theirs = simulator.run(x, cell.n_steps, every_n, progress).argmax(axis=-1)
+        ours = spiking.run(x, cell.n_steps, keep_steps=every_n).predictions_by_step
+        shares = (theirs == ours).mean(axis=0)
+        return Measured(cell, time.perf_counter() - start, len(x), agreement=float(shares.min()))
+
+    def _right(self, cell: Cell, predictions: IntArray) -> dict[int, float]:
+        """Return the share of right answers by n_steps, in %; of a converted network, Keras's to the same images."""
+        labels = self.data.y_test[: len(predictions)]
+        right = {n: accuracy(predictions[:, k], labels).percent for k, n in enumerate(settings()["n_steps"])}
+        if cell.system == "converted":
+            right[0] = percent_right(self.answers(cell.seed)[: len(predictions)], labels)
+        return right
 
     def _infer_event(self, cell: Cell, progress: Progress | None) -> Measured:
         """Time the event simulator on a converted network, and count its answers, spikes and operations."""
         spiking = self.spiking(cell)
-        x = self.test_images(self.workload.n_test)
+        x = self.test_images(images_of(cell, self.workload))
         spiking.run(x[:100])  # compiles, or reads what was compiled
         seconds: list[float] = []
-        while len(seconds) < _REPEATED and sum(seconds) < _ENOUGH_SECONDS:
+        while len(seconds) < 2 or (len(seconds) < _REPEATED and sum(seconds) < _ENOUGH_SECONDS):
             start = time.perf_counter()
             run = spiking.run(x)
             seconds.append(time.perf_counter() - start)
@@ -277,8 +226,9 @@ class Experiment:
             len(x),
             spikes_per_image=sum(float(counts.mean()) for counts in run.spike_counts.values()),
             synaptic_operations=float(run.synaptic_operations.mean()),
+            spread=spread_of({cell.n_steps: seconds}),
         )
-        answers = self.answers(cell.seed)
+        answers = self.answers(cell.seed)[: len(x)]
         if self.model == "autoencoder":
             images = run.scores.reshape(x.shape)
             pairs = {"original~keras": (x, answers), "original~snn": (x, images), "keras~snn": (answers, images)}
@@ -298,21 +248,25 @@ class Experiment:
             if progress is not None:
                 progress(1 / (n_rounds + 1))
 
-        with NengoDLSimulator(self.trained(cell.seed), size, self.workload.nengo_dl.merge) as simulator:
-            times = timed_in_turn(lambda n_steps: simulator.run(x, n_steps), every_n, n_rounds, clock, round_done)
+        walls: dict[int, list[float]] = {}
+
+        def simulate(n_steps: int) -> None:
+            start = time.perf_counter()
+            simulator.run(x, n_steps)
+            walls.setdefault(n_steps, []).append(time.perf_counter() - start)
+
+        with NengoDLSimulator(self.spiking(cell), size, self.workload.nengo_dl.merge) as simulator:
+            times = timed_in_turn(simulate, every_n, n_rounds, clock, round_done)
         pace = {n_steps: min(repeats) for n_steps, repeats in times.items()}
-        return Measured(cell, pace[max(every_n)], n_timed=size, pace=pace, spread=spread_of(times))
-
-
-def _started() -> Callable[[], tuple[float, float | None]]:
-    """Start two clocks; what is returned gives the seconds since then, and the CPU seconds where there is no GPU."""
-    start, cpu_start = time.perf_counter(), time.process_time()
-
-    def took() -> tuple[float, float | None]:
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        return seconds, None if gpu_names() else cpu_seconds  # the process's CPU time leaves out a GPU's
-
-    return took
+        inference = {n_steps: min(repeats) * _N_INFERENCE / size for n_steps, repeats in walls.items()}
+        return Measured(
+            cell,
+            pace[max(every_n)],
+            n_timed=size,
+            pace=pace,
+            spread=spread_of(times),
+            inference=inference if self.workload.reference else {},  # others time whole runs
+        )
 
 
 def percent_right(scores: AnyArray, labels: IntArray) -> float:

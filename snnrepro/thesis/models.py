@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
+from snnrepro.network.layers import Conv, ConvTranspose, Dense
 from snnrepro.thesis.tables import model_settings
+
+if TYPE_CHECKING:
+    from snnrepro.network.graph import Network
 
 INPUT_SHAPE = (28, 28, 1)
 
@@ -64,3 +68,17 @@ def keras_model(model: str, seed: int, strides: Sequence[int] | None = None) -> 
     if model == "cnn":
         return keras_cnn(seed, strides)
     return {"dense": keras_dense, "autoencoder": keras_autoencoder}[model](seed)
+
+
+def set_weights(model: Any, network: Network) -> Any:
+    """Give a Keras model of these the weights of the network that was read from it, and return it.
+
+    Keras has the axes of a kernel before the channels, and the channels that a layer reads before those it gives; in a
+    transposed convolution it is the other way round, there and here.
+    """
+    layers = [node.layer for node in network.nodes if isinstance(node.layer, (Dense, Conv, ConvTranspose))]
+    arrays = []
+    for layer in layers:
+        arrays += [layer.weights if isinstance(layer, Dense) else layer.weights.transpose(2, 3, 1, 0), layer.bias]
+    model.set_weights(arrays)
+    return model

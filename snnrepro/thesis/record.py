@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 from snnrepro.environment import environment
 from snnrepro.errors import DataError
-from snnrepro.files import written_whole
+from snnrepro.files import sha256_of, written_whole
 from snnrepro.frameworks.tensorflow import gpu_names
 from snnrepro.thesis.cells import Cell, Measured
+from snnrepro.thesis.networks import RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,15 @@ _OF_ALL = ("snnrepro", "numpy", "tensorflow", "tf-keras", "nengo", "nengo-dl")
 def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a training depends on beside its seed: data, how much of it, layer sizes, libraries, machine."""
     here = environment()
+    of_reference: dict[str, Any] = {}
+    if workload.reference:
+        of_reference = {
+            "networks": sha256_of(RECORD),
+            "n_lif": workload.n_lif,
+            "n_filtered": workload.n_filtered,
+        }
     return {
+        **of_reference,
         "data": data.sha256,
         "n_train": min(workload.n_train, len(data.x_train)),
         "epochs": workload.epochs,

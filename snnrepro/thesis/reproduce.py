@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.environment import environment
-from snnrepro.thesis import samples
+from snnrepro.frameworks.nengo_dl import missing_packages
+from snnrepro.thesis import networks, samples
 from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, workloads
 from snnrepro.thesis.experiment import Experiment
 from snnrepro.thesis.record import Record
@@ -37,7 +38,8 @@ def reproduce(
     Parameters
     ----------
     profile : str
-        "quick" (minutes) or "thesis" (everything in full).
+        "reference" (the networks inside the package, minutes), "quick" (trained anew, less of everything) or "thesis"
+        (everything in full).
     data : Mnist
         Images and labels.
     folder : Path
@@ -67,6 +69,8 @@ def reproduce(
         experiment = Experiment(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
         described[model] = describe(workload, experiment.sizes, data)
         for cell in cells(model, workload):
+            if workload.reference and cell.is_of_nengo_dl and missing_packages():
+                continue
             kept = record.find(cell, experiment.conditions(cell))
             if kept is None:
                 kept = experiment.measure(cell, None if progress is None else _advance(progress, cell))
@@ -89,7 +93,9 @@ def reproduce(
 def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
     """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
     nengo_dl = workload.nengo_dl
+    of_reference = {name: min(getattr(workload, name), len(data.y_test)) for name in ("n_lif", "n_filtered")}
     return {
+        "networks": networks.origin() if workload.reference else "trained in this run",
         "sizes": dict(sizes),
         "seeds": list(workload.seeds),
         "epochs": workload.epochs,
@@ -99,6 +105,7 @@ def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[
         "n_timed": min(nengo_dl.n_timed, len(data.y_test)),
         "minibatch": nengo_dl.minibatch,
         "merge": nengo_dl.merge,
+        **(of_reference if workload.reference else {}),
     }
 
 

@@ -85,7 +85,7 @@ def _scatter(model: str, cell: Cell, spiking: SpikingNetwork, x: AnyArray) -> di
 
 def _reconstructions(experiment: Experiment) -> dict[str, AnyArray]:
     x = experiment.test_images(N_RECONSTRUCTIONS)
-    images = {"original": x, "keras": experiment.keras(experiment.workload.seeds[0]).predict(x, verbose=0)}
+    images = {"original": x, "keras": experiment.networks.keras(experiment.workload.seeds[0]).predict(x, verbose=0)}
     for cell in _cells(experiment, max(experiment.workload.n_steps)):
         images[cell.recipe] = experiment.spiking(cell).run(x).scores.reshape(x.shape)
     arrays = {f"autoencoder.images.{name}": pixels.reshape(len(x), 28, 28) for name, pixels in images.items()}

@@ -250,13 +250,28 @@ def built_later(keras):
     return errors
 
 
+def captured(keras):
+    """Return how far the answers of a model are off whose layers hold constants beside their weights."""
+    import tensorflow as tf
+
+    x = np.random.RandomState(2).uniform(-1, 7, (N_IMAGES, 5)).astype(np.float32)
+    factors = tf.constant(np.random.RandomState(3).uniform(1, 2, 8).astype(np.float32))
+    chained = [keras.layers.Dense(8, activation="relu"), keras.layers.Lambda(lambda value: value * factors)]
+    if hasattr(keras.layers, "Normalization"):  # since TensorFlow 2.6
+        normalization = keras.layers.Normalization(axis=-1)
+        normalization.adapt(x)
+        chained.insert(0, normalization)
+    model = keras.Sequential([keras.Input((5,)), *chained, keras.layers.Dense(3)])
+    return float(relative_error(snnrepro.load(model).forward(x), answers_of_keras(model, x)))
+
+
 def in_keras_3(folder):
     """Make and read every model in a process that imports Keras 3 first, as a user of Keras 3 does."""
     with quiet_stderr():  # what these imports say is theirs
         import keras
         import tensorflow as tf
     read_all(keras, folder, CHAINS)
-    report = {"refusals": refusals(keras), "built later": built_later(keras)}
+    report = {"refusals": refusals(keras), "built later": built_later(keras), "captured": captured(keras)}
     with quiet_stderr():
         import tf_keras
     read_one(trained(sequential(tf_keras, "cnn-112")), folder / "tf_keras cnn-112")
@@ -415,6 +430,15 @@ def test_a_model_of_keras_2_is_read_where_tf_keras_is_keras_3(keras_3):
 
 def test_a_sequential_model_is_read_once_its_shapes_are_known(keras, request):
     assert max(built_later(keras)) <= TOLERANCE
+
+
+def test_constants_that_layers_hold_beside_their_weights_are_read(keras):
+    """An adapted Normalization made further inputs of the model: "one input is needed, the model has 4"."""
+    assert captured(keras) <= TOLERANCE
+
+
+def test_so_are_those_of_keras_3(keras_3):
+    assert json.loads((keras_3 / "report.json").read_text())["captured"] <= TOLERANCE
 
 
 def test_so_is_one_of_keras_3(keras_3):

@@ -101,7 +101,7 @@ def test_images_are_simulated_in_pieces_without_a_difference(monkeypatch):
 
 
 def test_no_image_at_all_gives_an_empty_run():
-    run = _example().run(np.zeros((0, 2, 6, 5)), 3, "plain")
+    run = replace(_example(), task="classes").run(np.zeros((0, 2, 6, 5)), 3, "plain")
     assert run.scores.shape == (0, 4)
     assert run.predictions.shape == run.synaptic_operations.shape == (0,)
 
@@ -173,6 +173,7 @@ def test_a_filtered_readout_is_nothing_at_the_first_step():
     one = np.float32(1)
     population = Population(lif, one, one * 10, one * 0.9, one * lif.bias)
     spiking = replace(_example(), populations={"relu": population}, readout_synapse=0.1, correction=None)
+    spiking = replace(spiking, task="classes")
     run = spiking.run(np.random.RandomState(0).rand(5, 2, 6, 5), 30, "plain", keep_steps=[1, 30])
     assert len(np.unique(run.scores_by_step[:, 0])) == 1
     assert set(run.predictions_by_step[:, 0]) == {0}

@@ -86,8 +86,8 @@ def test_the_same_seed_answers_the_same_after_a_restart(nengo_dl, data, tiny, tm
     cell = Cell("dense", "converted", "inference", 0, 4, "balanced")
     x = second.test_images(20)
     np.testing.assert_array_equal(first.spiking(cell).run(x).scores, second.spiking(cell).run(x).scores)
-    trained = first.trained(0)
-    found = Experiment("dense", workload, data, tmp_path).trained(0)
+    trained = first.networks.spiking(0)
+    found = Experiment("dense", workload, data, tmp_path).networks.spiking(0)
     np.testing.assert_array_equal(trained.run(x, 5).scores, found.run(x, 5).scores)
 
 

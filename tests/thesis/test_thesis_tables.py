@@ -200,6 +200,19 @@ def test_where_repeats_lie_apart_nothing_passes_and_nothing_fails(quantity):
         assert judge.judge_trend(trend, series, spread=trend.max_spread)[1].outcome != "not judged"
 
 
+def test_a_short_time_is_short_on_any_machine_and_a_long_one_is_not_judged_on_a_busy_one():
+    assert judge.judge_trend(FASTER, [(15, 0.9)], spread=0.4)[1].outcome == "pass"
+    assert judge.judge_trend(FASTER, [(15, 1.1)], spread=0.4)[1].why.startswith("this machine was busy (spread 40%")
+    assert judge.judge_trend(FASTER, [(15, 1.1)], spread=0.0)[1].outcome == "fail"
+    slow = [
+        dataclasses.replace(one, seconds=80.0, spread=0.4) if one.cell.recipe == "balanced" else one
+        for one in _as_printed("thesis", "cnn")
+    ]
+    trends = {line.trend.name: line.verdict for line in _collected("cnn", slow).trends}
+    assert trends[FASTER.name].outcome == "not judged"
+    assert _collected("cnn", slow).passed
+
+
 def test_a_training_that_had_to_wait_is_seen():
     trained = [one for one in _as_printed("thesis", "cnn") if one.cell.quantity == "training"]
     quiet = [dataclasses.replace(one, cpu_seconds=2 * one.seconds) for one in trained]
@@ -244,10 +257,13 @@ def _of(model, cell):
         return Measured(cell, 0.5, 10_000, accuracy={0: of["accuracy"][0], cell.n_steps: of["accuracy"][0] - 0.1})
     if cell.quantity == "pace":
         return Measured(cell, 1.0, pace={n: of["inference"][n] for n in N_STEPS[1:]})
+    if cell.quantity == "agreement":
+        return Measured(cell, 1.0, 100, agreement=1.0)
     if cell.system == "keras" and cell.quantity == "inference":
         return Measured(cell, of["inference"][0], 10_000, accuracy={0: of["accuracy"][0]})
-    judged = {n: of["accuracy"][n] for n in N_STEPS[1:]} if (cell.quantity, cell.n_steps) == ("inference", 60) else {}
-    return Measured(cell, of[cell.quantity][cell.n_steps], 10_000, accuracy=judged)
+    judged = {n: of["accuracy"][n] for n in N_STEPS[1:]} if cell.quantity != "training" and cell.n_steps == 60 else {}
+    seconds = of["inference" if cell.quantity == "accuracy" else cell.quantity][cell.n_steps]
+    return Measured(cell, seconds, 10_000, accuracy=judged)
 
 
 def _as_printed(profile, model):
@@ -259,14 +275,29 @@ def _collected(model, measured, is_full=True, profile="thesis"):
     return collect(profile, {model: _described(profile, model)}, _data(is_full), MACHINE, measured, "", "")
 
 
+@pytest.mark.parametrize("profile", ["reference", "thesis"])
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_the_thesiss_own_figures_pass(model):
-    results = _collected(model, _as_printed("thesis", model))
+def test_the_thesiss_own_figures_pass(model, profile):
+    results = _collected(model, _as_printed(profile, model), profile=profile)
     assert results.passed
     outcomes = [verdict.outcome for verdict in results.verdicts]
     assert outcomes.count("pass") >= 9
     found = {line.measured for line in results.comparisons if line.printed.quantity == "accuracy"}
     assert found == set(PRINTED[model, "accuracy"])
+    of_accuracy = [line.verdict for line in results.comparisons if line.printed.unit in ("%", "points")]
+    assert {verdict.outcome for verdict in of_accuracy} == {"pass"}, "every row of accuracies is judged"
+
+
+@pytest.mark.parametrize(("agreement", "outcome"), [(1.0, "pass"), (0.99, "pass"), (0.98, "fail")])
+def test_a_simulator_that_answers_otherwise_than_nengo_dl_fails(agreement, outcome):
+    measured = [
+        dataclasses.replace(one, agreement=agreement) if one.agreement is not None else one
+        for one in _as_printed("reference", "cnn")
+    ]
+    results = _collected("cnn", measured, profile="reference")
+    (line,) = [line for line in results.trends if line.trend.quantity == "agreement"]
+    assert line.verdict.outcome == outcome
+    assert results.passed == (outcome == "pass")
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])

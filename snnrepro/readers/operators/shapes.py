@@ -46,7 +46,7 @@ def _flatten(call: Call, x: Any, *, axis: int = 1) -> Any:
 @handles("Reshape", row_wise=True, either=["shape"])
 def _reshape(call: Call, x: Any, shape: Any = None, *, allowzero: int = 0) -> Any:
     x = variable(x)
-    sizes = integers(shape, "the shape")
+    wanted = sizes = integers(shape, "the shape")
     full = (call.batch * math.prod(x.shape[: x.folded]), *x.shape[x.folded :])
     total = call.batch * math.prod(x.shape)
     if not allowzero:
@@ -58,7 +58,7 @@ def _reshape(call: Call, x: Any, shape: Any = None, *, allowzero: int = 0) -> An
     folded, rest = (sizes[0] // call.batch, tuple(sizes[1:])) if sizes else (0, ())
     fits = min(sizes, default=0) >= 1 and math.prod(sizes) == total and sizes[0] % call.batch == 0
     if not fits or (folded > 1 and not rest):
-        raise ModelError(f"the batch axis must stay first: (batch, {', '.join(map(str, x.shape))}) to {sizes}")
+        raise ModelError(f"the batch axis must stay first: (batch, {', '.join(map(str, x.shape))}) to {wanted}")
     if folded == 1:
         return replace(_reshaped(call, x, rest), folded=0)
     if x.shape[-len(rest) :] == rest:

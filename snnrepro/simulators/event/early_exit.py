@@ -10,6 +10,7 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import Softmax
+from snnrepro.network.task import task_of
 from snnrepro.simulators.event.batch import Batch, BatchResult, Resumable
 from snnrepro.simulators.event.plan import readout_nodes
 from snnrepro.simulators.event.readout import ReadoutWeights, evaluate_nodes, readout_weights, without_constant
@@ -106,8 +107,12 @@ def _problem(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], early_
         return "the network must have no synapse and no readout synapse"
     shape = spiking.network.shapes[spiking.readout]
     behind = () if spiking.tail is None else spiking.tail.nodes
-    if len(shape) != 1 or shape[0] < 2 or any(not isinstance(node.layer, Softmax) for node in behind):
-        return f"the network must give scores of two or more classes, or their softmax; its readout is {shape}"
+    task = task_of(spiking.network, spiking.task).name
+    if task != "classes" or len(shape) != 1 or any(not isinstance(node.layer, Softmax) for node in behind):
+        return (
+            f"the network must give scores of two or more classes, or their softmax; its readout is {shape}, its task "
+            f"{task!r}"
+        )
     if early_exit == "certain" and not set(plan.readout.inputs) <= set(spiking.populations):
         others = sorted(set(plan.readout.inputs) - set(spiking.populations))
         return f"the readout must be a linear function of spikes alone, and reads {others}; a margin is accepted"

@@ -1,0 +1,117 @@
+"""The fewest time steps whose loss is within a budget, as far as the images at hand can tell."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable
+
+from snnrepro.errors import DataError, DataWarning, ModelError
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.metrics import Loss
+    from snnrepro.network.task import Task
+    from snnrepro.spiking.network import SpikingNetwork
+
+STEPS_TRIED = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 128)
+"""The numbers of steps among which the smallest is found."""
+
+
+def cheapest(
+    task: Task,
+    trained: AnyArray,
+    x: FloatArray,
+    labels: AnyArray | None,
+    max_loss: float,
+    made_for: Callable[[int], SpikingNetwork],
+) -> SpikingNetwork:
+    """Return the network with the fewest steps whose loss exceeds `max_loss` by one standard error at most.
+
+    One standard error is what the loss differs by from one set of images to another: fewer steps that are no worse as
+    far as these images can tell are preferred (the rule is Breiman's, Classification and Regression Trees, 1984).
+
+    Parameters
+    ----------
+    task : Task
+        What the answers mean.
+    trained : numpy.ndarray
+        The trained network's answers to `x`.
+    x, labels : numpy.ndarray, numpy.ndarray or None
+        Images; without labels the trained network's answers stand for them.
+    max_loss : float
+        In points of the task's figure of merit.
+    made_for : callable
+        Returns the spiking network for a number of steps.
+
+    Raises
+    ------
+    DataError
+        The trained network itself answers no better than one answer for all images would.
+    ModelError
+        No number of steps is enough.
+    """
+    if labels is not None:
+        require_better_than_chance(task, trained, labels)
+    tried: dict[int, tuple[Loss, SpikingNetwork]] = {}
+
+    def within(n_steps: int) -> bool:
+        if n_steps not in tried:
+            spiking = made_for(n_steps)
+            tried[n_steps] = task.loss(trained, spiking.run(x).predictions, labels), spiking
+        loss = tried[n_steps][0]
+        return loss.points - loss.standard_error <= max_loss
+
+    low, high = 0, len(STEPS_TRIED) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if within(STEPS_TRIED[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    if not within(STEPS_TRIED[low]):
+        least = min((loss for loss, _ in tried.values()), key=lambda loss: loss.points)
+        raise ModelError(
+            f"no number of steps up to {STEPS_TRIED[-1]} keeps the loss within {max_loss:g} points on the "
+            f"{len(x)} calibration images; the least was {least}"
+        )
+    loss, spiking = tried[STEPS_TRIED[low]]
+    if max_loss > 0 and loss.needed_images(max_loss) > loss.n_images:
+        warnings.warn(_unresolved(loss, max_loss), DataWarning, stacklevel=4)
+    provenance = {**spiking.provenance, "max_loss": max_loss, **described(task, loss, labels is not None)}
+    return replace(spiking, provenance=provenance)
+
+
+def described(task: Task, loss: Loss, labelled: bool) -> dict[str, Any]:
+    """Return a loss as a provenance has it: numbers by what they are."""
+    kind = f"of {task.figure}" if labelled else "of answers that differ"
+    interval = {"loss_low": round(loss.low, 3), "loss_high": round(loss.high, 3), "loss_images": loss.n_images}
+    counted = {} if loss.lost is None else {"answers_lost": loss.lost, "answers_won": loss.won}
+    return {f"points {kind}": round(loss.points, 3), **interval, **counted}
+
+
+def require_better_than_chance(task: Task, answers: AnyArray, labels: AnyArray) -> None:
+    """Refuse labels to which the trained network's own answers say nothing.
+
+    Raises
+    ------
+    DataError
+        One answer for all images is as good, or drawing lots may be.
+    """
+    merit, constant = task.merit(answers, labels), task.merit(task.by_chance(labels), labels)
+    lots = 100.0 / task.n_classes if task.name == "classes" else 0.0
+    if merit.percent <= constant.percent or merit.low <= lots:
+        raise DataError(
+            f"the trained network's own {merit} on these labels is no better than chance (one answer for all images: "
+            f"{constant.percent:.2f} %): no loss can be measured; are the labels in the order of the images, and the "
+            "classes in that of the network's scores, from 0 on?"
+        )
+
+
+def _unresolved(loss: Loss, max_loss: float) -> str:
+    needed = loss.needed_images(max_loss)
+    enough = f"; {needed:,} can" if needed < 10**9 else ""
+    return (
+        f"{loss.n_images:,} images cannot resolve {max_loss:g} points{enough}: the loss on them is {loss.points:.2f}, "
+        f"on others {loss.low:.2f} to {loss.high:.2f}"
+    )

@@ -1,0 +1,79 @@
+"""A run beside the trained network on the same images: how good both are, and what conversion lost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from snnrepro.network.task import task_of
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.metrics import Loss, Merit
+    from snnrepro.network.task import Task
+    from snnrepro.spiking.network import SpikingNetwork
+    from snnrepro.spiking.run import Run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a spiking network's answers are.
+
+    Attributes
+    ----------
+    task : Task
+        What they mean.
+    spiking, trained : Merit or None
+        How good they are, and the trained network's; None without labels.
+    loss : Loss or None
+        What is lost to the trained network; without labels, the share of what is not its answer. None where the trained
+        network was left out.
+    """
+
+    task: Task
+    spiking: Merit | None
+    trained: Merit | None
+    loss: Loss | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        parts = {"merit": self.spiking, "trained": self.trained, "loss": self.loss}
+        described = {name: None if part is None else asdict(part) for name, part in parts.items()}
+        is_accuracy = self.task.figure == "accuracy"
+        return {"task": self.task.name, "accuracy": described["merit"] if is_accuracy else None, **described}
+
+
+def evaluate(
+    spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, task: str | None = None, trained: bool = True
+) -> Evaluation:
+    """Judge a run.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        What was run.
+    run : Run
+        Its run on `x`.
+    x : numpy.ndarray
+        The images.
+    labels : array_like or None
+        As the task takes them.
+    task : str, optional
+        Instead of the network's own.
+    trained : bool
+        Whether the trained network, which the spiking one holds, answers the images too.
+
+    Raises
+    ------
+    DataError
+        The labels are not as many, or name no class.
+    """
+    meaning = task_of(spiking.network, task or spiking.task, labels)
+    wanted = None if labels is None else meaning.labels(labels, len(x))
+    answers = meaning.answers(run.scores)
+    merit = None if wanted is None else meaning.merit(answers, wanted)
+    if not trained or not len(x):
+        return Evaluation(meaning, merit, None, None)
+    before: AnyArray = meaning.answers(spiking.network.forward(x))
+    of_trained = None if wanted is None else meaning.merit(before, wanted)
+    return Evaluation(meaning, merit, of_trained, meaning.loss(before, answers, wanted))

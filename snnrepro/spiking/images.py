@@ -1,0 +1,128 @@
+"""What the images are like that neurons were fitted on, and whether others are like them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from snnrepro.errors import DataWarning
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.network.task import Task
+
+FEW = 20
+"""Fewer calibration images than this are a handful: a channel that none of them excites is fitted to nothing."""
+
+_BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
+"""How far images may reach beyond the calibration images' range, which share of it they fill at least (both over the
+range), and how far the mean of a channel may lie aside (in standard deviations)."""
+
+
+def described(x: FloatArray) -> dict[str, Any]:
+    """Return range, and mean and standard deviation of each channel, of images ``(n_images, *input_shape)``.
+
+    The channels are the axis of at most four numbers, if the images have three axes and one of their ends is as short.
+    """
+    axes = tuple(axis for axis in range(x.ndim) if axis != _channels(x.shape))
+    mean, std = x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
+    return {
+        "low": float(x.min()),
+        "high": float(x.max()),
+        "mean": [round(float(value), 6) for value in np.atleast_1d(mean)],
+        "std": [round(float(value), 6) for value in np.atleast_1d(std)],
+    }
+
+
+def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
+    """Warn where images leave or hardly fill the range of those that neurons were fitted on, or lie aside of it.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        ``(n_images, *input_shape)``.
+    fitted_on : mapping or None
+        What `described` gave of the calibration images; None if there were none.
+
+    Warns
+    -----
+    DataWarning
+        In one sentence with both ranges.
+    """
+    if not fitted_on or not x.size:
+        return
+    low, high = fitted_on["low"], fitted_on["high"]
+    span, own_low, own_high = high - low, float(x.min()), float(x.max())
+    if span <= 0:
+        return
+    enough = len(x) >= FEW
+    problem = ""
+    if own_low < low - _BEYOND * span or own_high > high + _BEYOND * span:
+        problem = "leave"
+    elif enough and own_high - own_low < _AT_LEAST * span:
+        problem = "hardly fill"
+    elif enough and _lies_aside(x, fitted_on):
+        problem = "are not centred in"
+    if problem:
+        warnings.warn(
+            f"the images, {own_low:.4g} to {own_high:.4g}, {problem} the range of those that the neurons were fitted "
+            f"on, {low:.4g} to {high:.4g} (mean {_listed(fitted_on['mean'])}): are both scaled alike?",
+            DataWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> None:
+    """Warn where calibration images say little: a handful, all the same, or of few of the classes.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        The images that neurons are fitted on.
+    answers : numpy.ndarray
+        The trained network's answers to them.
+    task : Task
+        What they mean.
+
+    Warns
+    -----
+    DataWarning
+        In one sentence with what would help.
+    """
+    problem = ""
+    n_given = len(np.unique(answers)) if task.name == "classes" else 0
+    if len(x) > 1 and not np.ptp(x, axis=0).any():
+        problem = f"all {len(x)} calibration images are the same; images like those it was trained on are needed"
+    elif len(x) < FEW:
+        problem = (
+            f"the neurons are fitted on only {len(x)} calibration images; a few hundred are needed to rely on them"
+        )
+    elif task.name == "classes" and len(x) >= 30 * task.n_classes and 2 * n_given < task.n_classes:
+        problem = (
+            f"the trained network answers only {n_given} of its {task.n_classes} classes to the {len(x):,} calibration "
+            "images that are used: are they sorted by class? shuffle them"
+        )
+    if problem:
+        warnings.warn(problem, DataWarning, stacklevel=4)
+
+
+def _lies_aside(x: FloatArray, fitted_on: Mapping[str, Any]) -> bool:
+    own = described(x)
+    return len(own["mean"]) == len(fitted_on["mean"]) and any(
+        abs(mean - wanted) > _ASIDE * std
+        for mean, wanted, std in zip(own["mean"], fitted_on["mean"], fitted_on["std"])
+        if std > 0
+    )
+
+
+def _channels(shape: tuple[int, ...]) -> int | None:
+    """Return the axis of the channels of images ``(n_images, ...)``, or None."""
+    if len(shape) != 4:
+        return None
+    return next((axis for axis in (1, 3) if shape[axis] <= 4), None)
+
+
+def _listed(numbers: list[float]) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers)

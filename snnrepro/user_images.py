@@ -1,0 +1,170 @@
+"""Images and labels in the forms that people have them in: files, folders, pairs, batches one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
+
+import numpy as np
+
+from snnrepro.errors import DataError, DependencyError, one_line
+from snnrepro.files import opened_npz, read_array
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
+
+NAMES = {
+    "train": (("x", "y"), ("x_train", "y_train"), ("images", "labels"), ("arr_0", "arr_1"), ("x_test", "y_test")),
+    "test": (("x", "y"), ("x_test", "y_test"), ("images", "labels"), ("arr_0", "arr_1"), ("x_train", "y_train")),
+}
+"""The names of images and labels in an npz file, the first that are there."""
+
+IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+MOST_GATHERED = 20_000
+"""Images taken of what gives them one after the other: it may never end."""
+
+_WHAT_TO_WRITE = "write them with numpy.savez(path, x=images, y=labels)"
+
+
+def read_images(path: Path, part: str = "test") -> tuple[AnyArray, AnyArray | None]:
+    """Return the images of a file or folder, ``(n_images, ...)``, and their labels, or None where there are none.
+
+    Parameters
+    ----------
+    path : Path
+        An npz file whose arrays have names of `NAMES`; an npy file of images alone, which is mapped, not read; or a
+        folder with one folder of image files for each class, whose labels count the folders in the order of their
+        names, from 0 on.
+    part : str
+        "train" or "test": which of both is taken where a file holds both.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or holds no images: the message says what it holds.
+    DependencyError
+        Image files are to be read and scikit-image is missing.
+    """
+    if path.is_dir():
+        x, y = _of_folder(path)
+    elif not path.is_file():
+        raise DataError(f"{path}: no such file; images in an .npz or .npy file or in a folder of classes are needed")
+    elif path.suffix == ".npy":
+        x, y = _of_npy(path), None
+    else:
+        x, y = _of_npz(path, part)
+    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
+        raise DataError(f"{path}: images must be numbers (n_images, ...), got {x.dtype} {x.shape}")
+    if y is not None and len(np.shape(y)[:1]) and len(y) != len(x):
+        raise DataError(f"{path}: it has {len(x)} images and {len(y)} labels")
+    return x, y
+
+
+def gathered(given: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return images and labels (or None) of what was given for them.
+
+    Parameters
+    ----------
+    given : Any
+        Images; a pair of images and labels, as a tuple or a list; or what gives images, pairs, or batches of either one
+        after the other: a ``tf.data.Dataset``, a PyTorch DataLoader, a generator. Of these at most `MOST_GATHERED`
+        images are taken.
+    input_shape : tuple of int
+        Of one image: it tells an image from a batch.
+
+    Raises
+    ------
+    DataError
+        It gives nothing, or what it gives cannot be put together.
+    """
+    if isinstance(given, tuple) and len(given) == 2:
+        return given
+    if isinstance(given, list) and len(given) == 2 and _are_images_and_labels(given[0], given[1], input_shape):
+        return given[0], given[1]
+    if isinstance(given, (list, np.ndarray)) or not isinstance(given, Iterable) or hasattr(given, "__array__"):
+        return given, None
+    if isinstance(given, (str, bytes, dict)):
+        raise DataError(f"images must be numbers, got {type(given).__name__}")
+    images, labels = [], []
+    total = 0
+    for item in _batches(given):
+        pair = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
+        batch, wanted = np.asarray(pair[0]), None if pair[1] is None else np.asarray(pair[1])
+        if batch.ndim == len(input_shape):  # a single image
+            batch, wanted = batch[np.newaxis], None if wanted is None else wanted[np.newaxis]
+        images.append(batch)
+        labels.append(wanted)
+        total += len(batch)
+        if total >= MOST_GATHERED:
+            break
+    if not images:
+        raise DataError(f"images are needed, and this {type(given).__name__} gives none")
+    try:
+        x = np.concatenate(images)
+        return x, None if labels[0] is None else np.concatenate([one for one in labels if one is not None])
+    except ValueError as error:
+        raise DataError(f"what this {type(given).__name__} gives cannot be put together: {one_line(error)}") from error
+
+
+def _batches(given: Iterable[Any]) -> Iterator[Any]:
+    """Return what gives batches as NumPy has them, where it can."""
+    as_numpy = getattr(given, "as_numpy_iterator", None)
+    return iter(given if as_numpy is None else as_numpy())
+
+
+def _are_images_and_labels(images: Any, labels: Any, input_shape: tuple[int, ...]) -> bool:
+    try:
+        shapes = np.shape(images), np.shape(labels)
+    except ValueError:  # lists of unlike lengths
+        return False
+    return bool(shapes[0][1:] == tuple(input_shape) and shapes[1][:1] == shapes[0][:1])
+
+
+def _of_npy(path: Path) -> AnyArray:
+    try:
+        array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable npy file ({one_line(error)})") from error
+    return array
+
+
+def _of_npz(path: Path, part: str) -> tuple[AnyArray, AnyArray | None]:
+    with opened_npz(path) as archive:
+        held = [name[: -len(".npy")] for name in archive.namelist() if name.endswith(".npy")]
+        for images, labels in NAMES[part]:
+            if images in held:
+                return read_array(archive, images), read_array(archive, labels) if labels in held else None
+    names = ", ".join(dict.fromkeys(name for pair in NAMES[part] for name in pair))
+    raise DataError(f"{path}: it holds {', '.join(held) or 'nothing'}, and none of {names}; {_WHAT_TO_WRITE}")
+
+
+def _of_folder(path: Path) -> tuple[AnyArray, AnyArray]:
+    classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    files = [
+        (file, label)
+        for label, folder in enumerate(classes)
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in IMAGE_FILES
+    ]
+    if not files:
+        held = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        raise DataError(
+            f"{path}: a folder of image files ({', '.join(IMAGE_FILES)}) per class is needed; it holds {held}"
+        )
+    try:
+        from skimage.io import imread
+    except ImportError as error:
+        raise DependencyError("scikit-image is not installed; run: pip install scikit-image") from error
+    images: list[AnyArray] = []
+    for file, _ in files:
+        try:
+            image = np.asarray(imread(str(file)))
+        except Exception as error:  # whatever the readers of many formats raise
+            raise DataError(f"{file}: not a readable image ({one_line(error)})") from error
+        if images and image.shape != images[0].shape:
+            raise DataError(
+                f"{file}: all images must have one size; this one is {image.shape}, others {images[0].shape}"
+            )
+        images.append(image)
+    return np.stack(images), np.array([label for _, label in files])

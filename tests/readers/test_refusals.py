@@ -1,0 +1,86 @@
+"""A refusal names the node that is to blame, with the user's own numbers, and says what would help."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+import snnrepro
+from snnrepro.readers.onnx import FREE_BATCH
+
+
+def _model(nodes, constants, shape=("n", 3, 4)):
+    """Return a model with a free batch axis."""
+    weights = [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in constants.items()]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)])
+
+
+def _said(*model):
+    with pytest.raises(snnrepro.ModelError) as refusal:
+        snnrepro.load(_model(*model))
+    return str(refusal.value)
+
+
+@given(
+    st.lists(st.sampled_from([-1, 0, 1, 2, 3, 5, 7, 12, 24]), min_size=1, max_size=4).filter(lambda s: s.count(-1) < 2)
+)
+def test_no_refusal_shows_a_number_that_is_not_in_the_model(sizes):
+    """The number that stands for a free batch axis was shown as 1000003, and with others multiplied, as 12000036."""
+    said = _result([helper.make_node("Reshape", ["x", "s"], ["y"], name="r")], {"s": sizes})
+    assert not re.search(r"\d{4,}", said), said
+
+
+def _result(*model):
+    """Return what is said of a model, its output's shape if it is read."""
+    try:
+        return str(snnrepro.load(_model(*model)).output_shape)
+    except snnrepro.ModelError as error:
+        return str(error)
+
+
+def test_multiples_of_the_batch_are_called_that():
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], name="s"),
+        helper.make_node("ConstantOfShape", ["s"], ["c"], name="c"),
+        helper.make_node("Add", ["x", "c"], ["y"], name="a"),
+    ]
+    said = _said(nodes, {})
+    assert "Add 'a': the constant of shape (batch, 3, 4)" in said
+    assert str(FREE_BATCH) not in said
+
+
+@pytest.mark.parametrize("kind", ["Tanh", "Elu", "Softplus", "Erf"])
+def test_a_curved_activation_is_told_what_to_train_with(kind):
+    said = _said([helper.make_node(kind, ["x"], ["y"], name="act")], {})
+    assert f"{kind} 'act': this operator is not supported" in said
+    assert f"train with ReLU, LeakyReLU or ReLU6 in the place of {kind}" in said
+
+
+def test_an_operator_that_is_no_activation_is_not():
+    said = _said([helper.make_node("NonZero", ["x"], ["y"], name="n")], {})
+    assert "train with" not in said
+
+
+def test_what_follows_a_refused_if_is_not_blamed():
+    """What an If computes was taken for a constant, and so was what reads it."""
+
+    def branch(name, kind):
+        node = helper.make_node(kind, ["x"], [name])
+        return helper.make_graph([node], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+
+    flag = helper.make_node("Constant", [], ["flag"], value=helper.make_tensor("f", TensorProto.BOOL, [], [True]))
+    choice = helper.make_node(
+        "If", ["flag"], ["chosen"], name="choice", then_branch=branch("a", "Relu"), else_branch=branch("b", "Neg")
+    )
+    last = helper.make_node("Relu", ["chosen"], ["y"], name="innocent")
+    said = _said([flag, choice, last], {})
+    assert "If 'choice'" in said
+    assert "innocent" not in said

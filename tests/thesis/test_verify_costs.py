@@ -1,0 +1,135 @@
+"""`snnrepro.verify` takes what `load` takes, and fails where the answers do, at the layer that is to blame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+import snnrepro
+from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Dense, ReLU
+from snnrepro.verification import verify
+from tests.helpers.command_line import run_command
+from tests.helpers.strategies import as_onnx
+
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(200, 6)).astype(np.float32)
+
+
+def _network(widths=(20, 15, 12, 4)):
+    nodes, source, n_in = [], "x", 6
+    rng = np.random.RandomState(3)
+    for index, n_out in enumerate(widths):
+        nodes.append(Node(f"dense{index}", (source,), Dense(rng.normal(0, 0.5, (n_in, n_out)), np.zeros(n_out))))
+        source = f"dense{index}"
+        if index < len(widths) - 1:
+            nodes.append(Node(f"relu{index}", (source,), ReLU()))
+            source = f"relu{index}"
+        n_in = n_out
+    return Network("x", (6,), tuple(nodes), {})
+
+
+def _fixed(batch):
+    """Return the network as ONNX with a batch axis of fixed size, as PyTorch's exporters write it."""
+    proto = as_onnx(_network())
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == ""
+    return proto
+
+
+@pytest.mark.parametrize("batch", [1, 3, 200, 500])
+def test_a_model_of_a_fixed_batch_size_is_fed_in_pieces(batch, tmp_path):
+    """One of them was a traceback of onnxruntime's; none of its images is left out, the last piece is filled up."""
+    found = verify(_fixed(batch), None, X)
+    assert found.passed
+    assert [one.layer for one in found.comparisons if one.hop == "onnxruntime = forward"][:2] == ["dense0", "relu0"]
+    onnx.save(_fixed(batch), str(tmp_path / "fixed.onnx"))
+    np.savez(tmp_path / "x.npz", x=X)
+    done = run_command("verify", tmp_path / "fixed.onnx", tmp_path / "x.npz")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_fault_in_the_last_piece_is_seen(monkeypatch):
+    original = Dense.__call__
+
+    def faulty(layer, x):
+        value = original(layer, x)
+        value[-1] *= 1.001
+        return value
+
+    monkeypatch.setattr(Dense, "__call__", faulty)
+    assert not verify(_fixed(3), None, X).passed
+
+
+@pytest.mark.parametrize("kind", ["batch of 1", "a dictionary"])
+def test_a_keras_model_of_a_fixed_batch_or_with_a_dictionary_of_outputs_is_compared(kind, tf):
+    layers = tf.keras.layers
+    image = tf.keras.Input((6,), batch_size=1 if kind == "batch of 1" else None)
+    scores = layers.Dense(3)(layers.Dense(5, activation="relu")(image))
+    model = tf.keras.Model(image, {"scores": scores} if kind == "a dictionary" else scores)
+    found = verify(model, None, X[:5])
+    assert found.comparisons[0].hop == "Keras = onnxruntime"
+    assert found.passed
+
+
+def test_what_costs_no_answers_agrees():
+    network = _network()
+    spiking = snnrepro.convert(network, "balanced", X, 60)
+    found = verify(network, spiking, X)
+    assert found.passed, found.first_difference
+    costs = [one.cost for one in found.comparisons if one.cost is not None]
+    assert len(costs) == 8
+    assert max(costs) < 5
+    assert all(one.cost is None for one in found.comparisons if "~" not in one.hop)
+
+
+def test_the_cost_at_the_end_is_the_share_of_other_answers():
+    network = _network()
+    spiking = snnrepro.convert(network, "balanced", X, 3)
+    found = verify(network, spiking, X)
+    differ = np.mean(spiking.run(X).predictions != network.forward(X).argmax(axis=1))
+    assert found.comparisons[-1].layer == "dense3"
+    assert found.comparisons[-1].cost == pytest.approx(100 * differ)
+
+
+def test_a_layer_that_costs_answers_is_named_though_its_numbers_are_alike():
+    """Thresholds 40 % too high in one layer: its rates still correlate with its activations by more than 0.9."""
+    network = _network()
+    spiking = snnrepro.convert(network, "balanced", X, 60)
+    # The channels get thresholds that are wrong by as much up as down: correlated, and of little use.
+    wrong = np.where(np.arange(15) % 2, 1.6, 0.4).astype(np.float32)
+    broken = replace(spiking.populations["relu1"], amplitude=spiking.populations["relu1"].amplitude * wrong)
+    planted = replace(spiking, populations={**spiking.populations, "relu1": broken})
+    found = verify(network, planted, X)
+    assert not found.passed
+    assert found.first_difference.layer == "relu1"
+    assert found.first_difference.cost > 5
+    allowed = verify(network, planted, X, max_cost=100.0, correlation=0.0)
+    assert allowed.passed, "nothing but the cost and the correlation is judged"
+    costs = {one.layer: one.cost for one in found.comparisons if one.hop == "forward ~ rates"}
+    assert costs["relu0"] < 5 < costs["relu1"]
+
+
+def test_a_regression_is_judged_by_what_it_explains():
+    network = _network((20, 15, 1))
+    found = verify(network, snnrepro.convert(network, "balanced", X, 2), X)
+    good = verify(network, snnrepro.convert(network, "balanced", X, 100), X)
+    assert good.comparisons[-1].cost < 1 < found.comparisons[-1].cost
+    assert good.passed
+
+
+def test_no_images_are_refused():
+    with pytest.raises(snnrepro.DataError, match="at least one image"):
+        verify(_network(), None, X[:0])
+
+
+def test_the_table_shows_the_costs(tmp_path):
+    network = _network()
+    network.save(tmp_path / "net.npz")
+    np.savez(tmp_path / "x.npz", x=X)
+    done = run_command("verify", tmp_path / "net.npz", tmp_path / "x.npz", "--recipe", "balanced", "--n-steps", "60")
+    assert "costs, points" in done.stdout
+    assert done.exit_code == 0, done.output
