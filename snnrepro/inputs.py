@@ -88,7 +88,7 @@ def checked_labels(labels: Any, n_images: int, n_classes: int, space: tuple[int,
     Traceback (most recent call last):
     snnrepro.errors.DataError: label 1 is 3; the network has 3 classes, 0 to 2
     """
-    array, expected = _numbers(labels, "labels"), (n_images, *space)
+    array, expected = numbers(labels, "labels"), (n_images, *space)
     if array.shape == (*expected, n_classes) and _is_one_hot(array):
         return np.asarray(array.argmax(axis=-1), np.int64)
     if array.shape == (*expected, 1):
@@ -123,7 +123,7 @@ def checked_values(values: Any, n_images: int, shape: tuple[int, ...]) -> FloatA
     DataError
         They are no numbers, not as many, or not finite: the first is named.
     """
-    array = _numbers(values, "values")
+    array = numbers(values, "values")
 
     def long_axes(sizes: tuple[int, ...]) -> list[int]:
         return [size for size in sizes if size != 1]
@@ -137,7 +137,7 @@ def checked_values(values: Any, n_images: int, shape: tuple[int, ...]) -> FloatA
     return result
 
 
-def _numbers(given: Any, what: str) -> AnyArray:
+def numbers(given: Any, what: str) -> AnyArray:
     """Return numbers or booleans as an array, or refuse what is none."""
     try:
         with warnings.catch_warnings():

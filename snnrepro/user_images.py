@@ -9,6 +9,7 @@ import numpy as np
 
 from snnrepro.errors import DataError, DependencyError, one_line
 from snnrepro.files import opened_npz, read_array
+from snnrepro.inputs import numbers
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -90,7 +91,11 @@ def gathered(given: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
     total = 0
     for item in _batches(given):
         pair = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
-        batch, wanted = np.asarray(pair[0]), None if pair[1] is None else np.asarray(pair[1])
+        batch, wanted = numbers(pair[0], "images"), None if pair[1] is None else numbers(pair[1], "labels")
+        if batch.ndim not in (len(input_shape), len(input_shape) + 1):
+            raise DataError(
+                f"images {input_shape} or batches of them are needed, this {type(given).__name__} gives {batch.shape}"
+            )
         if batch.ndim == len(input_shape):  # a single image
             batch, wanted = batch[np.newaxis], None if wanted is None else wanted[np.newaxis]
         images.append(batch)

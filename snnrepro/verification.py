@@ -147,6 +147,8 @@ def verify(
     if not len(x):
         raise DataError(f"at least one image is needed, got {x.shape}")
     ours = dict(network.activations(x))
+    if not isinstance(spiking, (SpikingNetwork, type(None))):
+        raise ModelError(f"a spiking network or None is needed, got {type(spiking).__name__}")
     comparisons: list[Comparison] = []
     proto = _onnx_of(model)
     if proto is not None:

@@ -74,11 +74,14 @@ def load(path: str | Path) -> Network:
 
 
 def write(path: str | Path, header: Mapping[str, Any], arrays: dict[str, AnyArray]) -> None:
-    """Write a header and the arrays that it declares."""
+    """Write a header and the arrays that it declares, or say why that cannot be."""
     text = json.dumps(header, sort_keys=True).encode()
-    with written_whole(path) as file:
-        everything = {**arrays, _HEADER: np.frombuffer(text, dtype=np.uint8)}
-        np.savez(file, **everything)  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
+    everything = {**arrays, _HEADER: np.frombuffer(text, dtype=np.uint8)}
+    try:
+        with written_whole(path) as file:
+            np.savez(file, **everything)  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
+    except (OSError, TypeError) as error:
+        raise ArchiveError(f"{path!s}: cannot be written ({one_line(error)})") from error
 
 
 def read(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.errors import DataError, ModelError
-from snnrepro.inputs import checked_labels, checked_values
+from snnrepro.inputs import checked_labels, checked_values, numbers
 from snnrepro.metrics import Loss, Merit, interval, lost_and_won, resampled
 from snnrepro.network.layers import Reshape, Sigmoid, Softmax, Transpose
 
@@ -209,7 +209,7 @@ def task_of(network: Network, name: str | None = None, labels: Any = None) -> Ta
     shape = tuple(network.output_shape)
     final = _final(network)
     suggested = _suggested(shape, final, labels)
-    if name is not None and name not in TASKS:
+    if name is not None and not (isinstance(name, str) and name in TASKS):
         raise ModelError(f"task {name!r} is none of {', '.join(TASKS)}")
     chosen = suggested if name is None else name
     n_long = sum(size > 1 for size in shape)
@@ -237,7 +237,7 @@ def _final(network: Network) -> Any:
 
 def _suggested(shape: tuple[int, ...], final: Any, labels: Any) -> str:
     n_long = sum(size > 1 for size in shape)
-    given = None if labels is None else np.asarray(labels)
+    given = None if labels is None else numbers(labels, "labels")
     whole = given is not None and given.dtype.kind in "biu"
     if n_long > 1:
         return "map" if isinstance(final, Softmax) or (whole and given is not None and given.ndim > 1) else "values"

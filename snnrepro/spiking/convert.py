@@ -17,7 +17,7 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import STEPS_TRIED, cheapest
 from snnrepro.spiking.calibrate import Calibrated, calibrate
-from snnrepro.spiking.checks import is_count
+from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
@@ -109,6 +109,10 @@ def convert(
     """
     network = network if isinstance(network, Network) else load(network)
     chosen = _recipe(recipe)
+    if max_loss is not None and not is_number(max_loss, at_least=0):
+        raise ModelError(f"max_loss must be a number of points from 0 on, got {max_loss!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ModelError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     schedule = prepare(network)
     if not any(isinstance(node.layer, ReLU) for node in schedule.nodes):
         raise ModelError(
@@ -140,7 +144,7 @@ def convert(
 def _recipe(recipe: str | Recipe) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise ModelError(f"recipe {recipe!r} is none of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 

@@ -138,7 +138,7 @@ def simulate(
     early_exit: Any = None,
 ) -> Run:
     """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
-    if simulator not in SIMULATORS:
+    if not isinstance(simulator, str) or simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
     images = checked_images(gathered(x, spiking.network.input_shape)[0], spiking.network.input_shape)
     steps = checked_steps(n_steps, keep_steps)

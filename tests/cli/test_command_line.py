@@ -318,7 +318,8 @@ def test_a_model_that_cannot_be_read_is_one_line_and_exit_2(command, images, tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [({"z": np.ones((2, 3))}, "it holds z, and none of x, y,"), ({"x": np.ones(3)}, r"\(n_images, ...\)")]
+    ("content", "message"),
+    [({"z": np.ones((2, 3))}, "it holds z, and none of x, y,"), ({"x": np.ones(3)}, r"\(n_images, ...\)")],
 )
 def test_data_without_images_are_refused(model, tmp_path, content, message):
     np.savez(tmp_path / "data.npz", **content)

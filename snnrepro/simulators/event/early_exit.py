@@ -99,7 +99,7 @@ def early_exit_of(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], e
 def _problem(spiking: SpikingNetwork, plan: Plan, steps: tuple[int, ...], early_exit: str | float) -> str:
     """Return what does not permit an early exit, or nothing."""
     number = isinstance(early_exit, (int, float)) and not isinstance(early_exit, bool) and 0 < early_exit < math.inf
-    if early_exit != "certain" and not number:
+    if not number and not (isinstance(early_exit, str) and early_exit == "certain"):
         return "it is None, 'certain', or a margin above 0"
     if len(steps) > 1:
         return f"it keeps the scores of the last step alone, not those of {list(steps)}: leave out keep_steps"
