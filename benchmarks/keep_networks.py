@@ -26,6 +26,8 @@ def trainings(results: Path) -> list[tuple[Measured, Path]]:
     for path in sorted((results / "cells").glob("*-training-*.json")):
         training = Measured.of(json.loads(path.read_text(encoding="utf-8")))
         cell, of = training.cell, training.conditions
+        if cell.seed not in PROFILES["reference"][cell.model].seeds:
+            continue
         if (of["epochs"], of["n_train"]) == (settings()["epochs"], full[cell.model].n_train):
             network = f"{cell.model}-seed{cell.seed}-{cell.system}-{digest(of)}.npz"
             found.append((training, results / "models" / network))
