@@ -145,7 +145,7 @@ def test_labels_that_do_not_fit_are_refused(spiking, data, tmp_path):
     np.savez(tmp_path / "wrong.npz", x=np.load(data)["x"], y=np.zeros(3, int))
     done = run_command("run", spiking, tmp_path / "wrong.npz")
     assert done.exit_code == 2
-    assert "y must be 40 whole numbers" in done.stderr
+    assert "it has 40 images and 3 labels" in done.stderr
 
 
 def test_run_can_stop_images_early_and_says_after_how_many_steps(spiking, data):
