@@ -39,9 +39,7 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
     """
     expected = f"(n_images, {', '.join(map(str, input_shape))})"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy before 1.24 makes objects of lists of unlike lengths, and warns
-            array = np.asarray(x)
+        array = _as_array(x)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"an array of {array.dtype}")
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused below
@@ -140,14 +138,18 @@ def checked_values(values: Any, n_images: int, shape: tuple[int, ...]) -> FloatA
 def numbers(given: Any, what: str) -> AnyArray:
     """Return numbers or booleans as an array, or refuse what is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy before 1.24 makes objects of lists of unlike lengths, and warns
-            array = np.asarray(given)
+        array = _as_array(given)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numbers, got {type(given).__name__}: {one_line(error)}") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} must be numbers, got an array of {array.dtype} {array.shape}")
     return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def _as_array(given: Any) -> AnyArray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy before 1.24 makes objects of lists of unlike lengths, and warns
+        return np.asarray(given)
 
 
 def _is_one_hot(array: AnyArray) -> bool:

@@ -57,7 +57,7 @@ def read_images(path: Path, part: str = "test") -> tuple[AnyArray, AnyArray | No
         x, y = _of_npz(path, part)
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
         raise DataError(f"{path}: images must be numbers (n_images, ...), got {x.dtype} {x.shape}")
-    if y is not None and len(np.shape(y)[:1]) and len(y) != len(x):
+    if y is not None and y.ndim and len(y) != len(x):
         raise DataError(f"{path}: it has {len(x)} images and {len(y)} labels")
     return x, y
 
@@ -164,7 +164,8 @@ def _of_folder(path: Path) -> tuple[AnyArray, AnyArray]:
     images: list[AnyArray] = []
     for file, _ in files:
         try:
-            image = np.asarray(imread(str(file)))
+            with file.open("rb") as opened:  # its readers leave a file open that they cannot read
+                image = np.asarray(imread(opened))
         except Exception as error:  # whatever the readers of many formats raise
             raise DataError(f"{file}: not a readable image ({one_line(error)})") from error
         if images and image.shape != images[0].shape:

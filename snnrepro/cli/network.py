@@ -160,10 +160,10 @@ def run(
     Example: snnrepro run spiking.npz test.npz
     """
     network, (x, y) = snn.load_spiking(spiking), read_images(data)
-    if y is not None:
-        task_of(network.network, task or network.task, y).labels(y, len(x))  # refused before minutes of work, not after
     if task is not None:
         network = replace(network, task=task)
+    if y is not None:
+        task_of(network.network, network.task, y).labels(y, len(x))  # refused before minutes of work, not after
     with progress_bar("simulating") as advance:
         result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
     if output is not None:

@@ -112,15 +112,18 @@ class Network:
         images = checked_images(x, self.input_shape)
         held = 2 * max(math.prod(shape) for shape in [self.input_shape, *self.shapes.values()])
         parts = pieces(images, held, _NUMBERS, len(images))
-        scores = [deque(self.activations(part), maxlen=1)[0][1] for part in parts]
+        scores = [deque(self._activations(part), maxlen=1)[0][1] for part in parts]
         return scores[0] if len(scores) == 1 else np.concatenate(scores)
 
     def activations(self, x: Any) -> Iterator[tuple[str, FloatArray]]:
-        """Yield ``(name, value)`` of every node in order, as trained; float32, ``(n_images, *shape)``.
+        """Return ``(name, value)`` of every node in order, as trained; float32, ``(n_images, *shape)``.
 
         Arguments and errors as `forward`.
         """
-        values: dict[str, FloatArray] = {self.input_name: checked_images(x, self.input_shape)}
+        return self._activations(checked_images(x, self.input_shape))
+
+    def _activations(self, images: FloatArray) -> Iterator[tuple[str, FloatArray]]:
+        values: dict[str, FloatArray] = {self.input_name: images}
         last_use = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
         for index, node in enumerate(self.nodes):
             value = node.layer(*(values[name] for name in node.inputs))

@@ -64,7 +64,7 @@ def _keras_path(path: Path) -> Path:
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(f"{path}: {_NEEDED} is needed")
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: no such file; {_NEEDED} is needed")
     return path
 
 

@@ -123,22 +123,26 @@ def convert(
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
     done = progress or (lambda _: None)
-    if x is not None and not isinstance(chosen.neuron, LIF):
-        few = x[:MOST_IMAGES]
-        warn_of_poor_calibration(few, meaning.answers(network.forward(few)), meaning)
+    is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if max_loss is None:
+        if x is not None and is_fitted:
+            few = x[:MOST_IMAGES]
+            warn_of_poor_calibration(few, meaning.answers(network.forward(few)), meaning)
         return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
     if n_steps is not None:
         raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
     if x is None:
         raise DataError("max_loss needs calibration images")
+    trained = meaning.answers(network.forward(x))
+    if is_fitted:
+        warn_of_poor_calibration(x[:MOST_IMAGES], trained[:MOST_IMAGES], meaning)
     share = 1 / math.ceil(math.log2(len(STEPS_TRIED)))
 
     def made_for(n_steps: int) -> SpikingNetwork:
         return _convert(schedule, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
 
-    return cheapest(meaning, meaning.answers(network.forward(x)), x, labels, max_loss, made_for)
+    return cheapest(meaning, trained, x, labels, max_loss, made_for)
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:

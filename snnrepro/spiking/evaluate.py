@@ -43,9 +43,7 @@ class Evaluation:
         return {"task": self.task.name, "accuracy": described["merit"] if is_accuracy else None, **described}
 
 
-def evaluate(
-    spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, task: str | None = None, trained: bool = True
-) -> Evaluation:
+def evaluate(spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, trained: bool = True) -> Evaluation:
     """Judge a run.
 
     Parameters
@@ -58,8 +56,6 @@ def evaluate(
         The images.
     labels : array_like or None
         As the task takes them.
-    task : str, optional
-        Instead of the network's own.
     trained : bool
         Whether the trained network, which the spiking one holds, answers the images too.
 
@@ -68,7 +64,7 @@ def evaluate(
     DataError
         The labels are not as many, or name no class.
     """
-    meaning = task_of(spiking.network, task or spiking.task, labels)
+    meaning = task_of(spiking.network, spiking.task, labels)
     wanted = None if labels is None else meaning.labels(labels, len(x))
     answers = meaning.answers(run.scores)
     merit = None if wanted is None else meaning.merit(answers, wanted)

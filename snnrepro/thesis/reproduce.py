@@ -93,7 +93,7 @@ def reproduce(
 def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
     """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
     nengo_dl = workload.nengo_dl
-    of_reference = {name: min(getattr(workload, name), len(data.y_test)) for name in ("n_lif", "n_filtered")}
+    counts = ("n_lif", "n_filtered") if workload.reference else ()
     return {
         "networks": networks.origin() if workload.reference else "trained in this run",
         "sizes": dict(sizes),
@@ -105,7 +105,7 @@ def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[
         "n_timed": min(nengo_dl.n_timed, len(data.y_test)),
         "minibatch": nengo_dl.minibatch,
         "merge": nengo_dl.merge,
-        **(of_reference if workload.reference else {}),
+        **{name: min(getattr(workload, name), len(data.y_test)) for name in counts},
     }
 
 

@@ -114,7 +114,6 @@ def test_an_npy_file_is_mapped(tmp_path):
     np.testing.assert_array_equal(x, X)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # imageio leaves the broken file open
 def test_a_folder_of_class_folders_is_read_in_the_order_of_their_names(tmp_path):
     io = pytest.importorskip("skimage.io", reason="scikit-image is not installed (extra: images)")
     images = np.random.RandomState(1).randint(0, 255, (6, 5, 7, 3)).astype(np.uint8)
