@@ -53,7 +53,7 @@ def reproduce(
 ) -> None:
     """Measure the thesis's tables and print them beside the printed figures; all of them, or those of MODELS.
 
-    reference: the trained networks inside snnrepro, on all test images, about 3 minutes on 2 cores. quick: one network
+    reference: the trained networks inside snnrepro, on all test images, about 5 minutes on 2 cores. quick: one network
     of each kind trained anew, convolutional ones on fewer images, about 7 minutes. thesis: everything trained anew and
     in full, about 3 hours. A run that was stopped goes on where it stopped when it is started again.
     Exit status 1 if a judged figure is outside its tolerance.
