@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FEW = 20
 """Fewer calibration images than this are a handful: a channel that none of them excites is fitted to nothing."""
 
+_LOOKED_AT = 1000
+"""Images of a run that are compared with the calibration images."""
+
 _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
 """How far images may reach beyond the calibration images' range, which share of it they fill at least (both over the
 range), and how far the mean of a channel may lie aside (in standard deviations)."""
@@ -26,18 +29,19 @@ def described(x: FloatArray) -> dict[str, Any]:
 
     The channels are the axis of at most four numbers, if the images have three axes and one of their ends is as short.
     """
-    axes = tuple(axis for axis in range(x.ndim) if axis != _channels(x.shape))
-    mean, std = x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
+    std = x.std(axis=_but_channels(x.shape), dtype=np.float64)
     return {
         "low": float(x.min()),
         "high": float(x.max()),
-        "mean": [round(float(value), 6) for value in np.atleast_1d(mean)],
+        "mean": [round(value, 6) for value in _means(x)],
         "std": [round(float(value), 6) for value in np.atleast_1d(std)],
     }
 
 
 def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
     """Warn where images leave or hardly fill the range of those that neurons were fitted on, or lie aside of it.
+
+    A thousand of them are looked at, evenly spread: this stands before every run, and a few show how they are scaled.
 
     Parameters
     ----------
@@ -53,6 +57,7 @@ def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
     """
     if not fitted_on or not x.size:
         return
+    x = x[:: -(-len(x) // _LOOKED_AT)]
     low, high = fitted_on["low"], fitted_on["high"]
     span, own_low, own_high = high - low, float(x.min()), float(x.max())
     if span <= 0:
@@ -109,12 +114,21 @@ def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> No
 
 
 def _lies_aside(x: FloatArray, fitted_on: Mapping[str, Any]) -> bool:
-    own = described(x)
-    return len(own["mean"]) == len(fitted_on["mean"]) and any(
+    own = _means(x)
+    return len(own) == len(fitted_on["mean"]) and any(
         abs(mean - wanted) > _ASIDE * std
-        for mean, wanted, std in zip(own["mean"], fitted_on["mean"], fitted_on["std"])
+        for mean, wanted, std in zip(own, fitted_on["mean"], fitted_on["std"])
         if std > 0
     )
+
+
+def _means(x: FloatArray) -> list[float]:
+    return [float(mean) for mean in np.atleast_1d(x.mean(axis=_but_channels(x.shape), dtype=np.float64))]
+
+
+def _but_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return all axes but that of the channels."""
+    return tuple(axis for axis in range(len(shape)) if axis != _channels(shape))
 
 
 def _channels(shape: tuple[int, ...]) -> int | None:
