@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", nargs=-1, type=options.MODEL)
 @click.option("--profile", type=options.PROFILE, default="reference", show_default=True, help="How much to measure.")
-@click.option("--train", "profile", flag_value="quick", help="The same as --profile quick: train every network anew.")
+@click.option("--train", is_flag=True, help="Train every network anew: --profile quick, where no other is named.")
 @click.option("--data", type=options.PATH, help="An mnist.npz, a folder of IDX files, or keras: its cache or download.")
 @click.option(
     "-o",
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 def reproduce(
     models: tuple[str, ...],
     profile: str,
+    train: bool,
     data: Path | None,
     output: Path,
     seeds: int | None,
@@ -67,6 +68,8 @@ def reproduce(
         return
     from snnrepro.thesis import reproduce as thesis
 
+    if train and profile == "reference":
+        profile = "quick"
     mnist, wanted = load_mnist(data), models or MODELS
     to_do = workloads(profile, wanted, seeds)
     _require_writable(output)

@@ -143,7 +143,13 @@ def test_more_reference_networks_than_there_are_and_other_strides_are_refused(tf
 
 
 @pytest.mark.parametrize(
-    ("arguments", "profile"), [([], "reference"), (["--train"], "quick"), (["--profile", "thesis"], "thesis")]
+    ("arguments", "profile"),
+    [
+        ([], "reference"),
+        (["--train"], "quick"),
+        (["--train", "--profile", "thesis"], "thesis"),
+        (["--profile", "thesis"], "thesis"),
+    ],
 )
 def test_the_command_evaluates_the_reference_networks_unless_told_to_train(arguments, profile, tmp_path, monkeypatch):
     asked = []
