@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from snnrepro.compiling import kernel
+from snnrepro.simd import add, fma, load, select_ge, splat, store, sub
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -17,7 +18,8 @@ _COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
 _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
-
+_WORD = np.empty(0, np.uint32)
+"""Says that a vector has 32 samples."""
 
 _AMPLITUDES = tuple(0.15 + 0.1 * index for index in range(13))
 
@@ -88,7 +90,8 @@ def fit_channels(
     largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
     share = (weights / weights.sum()).astype(np.float32)
     candidates = np.tile(_combinations(grid), (len(targets), 1, 1))
-    best = _best(inputs[..., :_COARSE], targets[:, :_COARSE], largest, candidates, retention, share)
+    inputs = _in_vectors(inputs)
+    best = _best(inputs, targets[:, :_COARSE], largest, candidates, retention, share)
     for round_ in range(_ROUNDS):
         around = _combinations([_neighbours(axis, 0.5 ** (round_ + 1)) for axis in grid])
         best = _best(inputs, targets, largest, best[:, np.newaxis] + around, retention, share)
@@ -123,50 +126,62 @@ def _best(
     retention: float,
     share: FloatArray,
 ) -> FloatArray:
-    errors = _squared_errors(
-        np.ascontiguousarray(inputs), np.ascontiguousarray(targets), largest, candidates, np.float32(retention), share
-    )
+    targets = np.ascontiguousarray(targets)
+    errors = _squared_errors(inputs, targets, largest, candidates, np.float32(retention), share, _WORD)
     best: FloatArray = candidates[np.arange(len(candidates)), errors.argmin(axis=1)]
     return best
 
 
-def _step(
-    z: Any, potential: Any, output: Any, retention: Any, bias: Any, threshold: Any, subtracted: Any, weighted: Any
-) -> None:
-    """Let the neurons of one candidate, one a sample, do one step; apart, so that an older Numba vectorises it."""
-    for sample in range(len(z)):
-        v = retention * potential[sample] + z[sample] + bias
-        fires = v >= threshold
-        potential[sample] = v - subtracted if fires else v
-        output[sample] += weighted if fires else np.float32(0)
+def _in_vectors(inputs: FloatArray) -> FloatArray:
+    """Return inputs in the order they are run through, ``(n_channels, vectors, n_steps, samples of a vector)``."""
+    channels, steps, samples = inputs.shape
+    lanes = 8 * _WORD.itemsize
+    if samples % lanes:
+        inputs = np.pad(inputs, ((0, 0), (0, 0), (0, -samples % lanes)))
+    return np.ascontiguousarray(inputs.reshape(channels, steps, -1, lanes).transpose(0, 2, 1, 3))
 
 
-_advance = kernel(_step)
+def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any, word: Any) -> Any:
+    """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``.
 
-
-def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any) -> Any:
-    """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``."""
-    n_channels, n_steps, n_samples = inputs.shape
-    n_candidates = candidates.shape[1]
+    As many samples as `word` has bits go through all steps at once, in registers. A candidate is given up, and its
+    error infinite, as soon as it is worse than one tried before; the first tried is the one in the middle.
+    """
+    n_channels, n_vectors, n_steps, lanes = inputs.shape
+    n_samples, n_candidates = targets.shape[1], candidates.shape[1]
+    flat = inputs.reshape(-1)
     errors = np.full((n_channels, n_candidates), np.inf)
     leaked = max(np.float32(0), np.float32(1) - retention) / np.float32(2)
-    for job in prange(n_channels * n_candidates):
-        channel, candidate = job // n_candidates, job % n_candidates
-        chosen = candidates[channel, candidate]
-        amplitude = chosen[0] * largest[channel]
-        threshold, subtracted = chosen[2] * amplitude, chosen[3] * amplitude
-        bias = leaked * amplitude
-        potential = np.full(n_samples, chosen[1] * amplitude, np.float32)
-        output = np.zeros(n_samples, np.float32)
-        for step in range(n_steps):
-            weighted = amplitude * share[step]
-            _advance(inputs[channel, step], potential, output, retention, bias, threshold, subtracted, weighted)
-        if amplitude > 0:
+    zero, kept = splat(np.float32(0), word), splat(retention, word)
+    for channel in prange(n_channels):
+        lowest = np.inf
+        outputs = np.empty(lanes, np.float32)
+        for turn in range(n_candidates):
+            candidate = (turn + n_candidates // 2) % n_candidates
+            chosen = candidates[channel, candidate]
+            amplitude = chosen[0] * largest[channel]
+            if not amplitude > 0:
+                continue
+            initial = splat(chosen[1] * amplitude, word)
+            threshold, subtracted = splat(chosen[2] * amplitude, word), splat(chosen[3] * amplitude, word)
+            bias = splat(leaked * amplitude, word)
             total = 0.0
-            for sample in range(n_samples):
-                error = output[sample] - targets[channel, sample]
-                total += error * error
-            errors[channel, candidate] = total
+            first = 0
+            while first < n_samples and total <= lowest:
+                v, output = initial, zero
+                start = (channel * n_vectors * lanes + first) * n_steps
+                for step in range(n_steps):
+                    z = load(flat, start + step * lanes, word)
+                    v = add(add(fma(v, kept, zero), z), bias)
+                    output = add(output, select_ge(v, threshold, splat(amplitude * share[step], word), zero))
+                    v = select_ge(v, threshold, sub(v, subtracted), v)
+                store(outputs, 0, output)
+                for sample in range(first, min(first + lanes, n_samples)):
+                    error = outputs[sample - first] - targets[channel, sample]
+                    total += error * error
+                first += lanes
+            if total <= lowest:
+                errors[channel, candidate] = lowest = total
     return errors
 
 
