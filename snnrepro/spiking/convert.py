@@ -16,13 +16,14 @@ from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import STEPS_TRIED, cheapest
-from snnrepro.spiking.calibrate import Calibrated, calibrate
+from snnrepro.spiking.calibrate import Calibrated, Calibration
 from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.shelf import Shelf
 from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
 
+_ROOM = 2**26
+"""Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -235,8 +238,7 @@ def _fitted(
     def layer_done(fraction: float) -> None:
         progress(fraction / len(growths))
 
-    tried = [
-        calibrate(schedule, recipe, replace(neuron, growth=growth), x, n_steps, layer_done)
-        for growth in sorted(growths)
-    ]
+    with Shelf(_ROOM) as shelf:
+        calibration = Calibration(schedule, x, n_steps, shelf)
+        tried = [calibration.fit(recipe, replace(neuron, growth=growth), layer_done) for growth in sorted(growths)]
     return min(tried, key=lambda calibrated: calibrated.error)

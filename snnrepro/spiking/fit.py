@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 from numba import prange
@@ -18,6 +18,8 @@ _COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
 _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
+_NUMBERS = 2**23
+"""Inputs of the channels that are fitted together (32 MB)."""
 _WORD = np.empty(0, np.uint32)
 """Says that a vector has 32 samples."""
 
@@ -51,25 +53,59 @@ class ChannelConstants(NamedTuple):
 
 
 def constants_of(
-    recipe: Recipe, inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray
+    recipe: Recipe,
+    inputs: Callable[[int, int], FloatArray],
+    targets: FloatArray,
+    n_steps: int,
+    retention: float,
+    weights: AnyArray,
 ) -> ChannelConstants:
-    """Return the constants that a recipe gives each channel; parameters as of `fit_channels`."""
-    channels = len(targets)
-    if not recipe.per_channel:  # one channel with the samples of all
-        inputs = np.ascontiguousarray(inputs.transpose(1, 0, 2).reshape(1, inputs.shape[1], -1))
-        targets = targets.reshape(1, -1)
+    """Return the constants that a recipe gives each channel.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How they are chosen.
+    inputs : callable
+        Returns those of the channels from one to before another, as of `fit_channels`.
+    targets, retention, weights : numpy.ndarray, float, numpy.ndarray
+        As of `fit_channels`.
+    n_steps : int
+        How many steps there are.
+    """
+    channels, n_samples = targets.shape
     if recipe.threshold == "fitted":
-        constants = fit_channels(inputs, targets, retention, weights, Grid())
+        # A channel that is never active here must not fire at the first small input elsewhere.
+        largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
+        parts = []
+        if recipe.per_channel:
+            size = max(1, _NUMBERS // (n_steps * n_samples))
+            for first in range(0, channels, size):
+                some = slice(first, min(first + size, channels))
+                z = inputs(some.start, some.stop)
+                parts.append(fit_channels(z, targets[some], largest[some], retention, weights, Grid()))
+        else:  # one channel with the samples of all, as many as there is room for
+            size = max(1, min(channels, _NUMBERS // (n_steps * n_samples)))
+            z = inputs(0, size).transpose(1, 0, 2).reshape(1, n_steps, -1)
+            flat, most = targets[:size].reshape(1, -1), largest.max(keepdims=True)
+            parts.append(fit_channels(z, flat, most, retention, weights, Grid()))
+        constants = ChannelConstants(*map(np.concatenate, zip(*parts)))
     else:
         percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
-        amplitude = np.maximum(np.percentile(targets, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
+        of_each = targets if recipe.per_channel else targets.reshape(1, -1)
+        amplitude = np.maximum(np.percentile(of_each, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
         potential, bias = recipe.initial_potential * amplitude, _leak_compensation(retention) * amplitude
         constants = ChannelConstants(amplitude, potential, amplitude, amplitude, bias)
     return ChannelConstants(*(np.broadcast_to(values.astype(np.float32), (channels,)) for values in constants))
 
 
 def fit_channels(
-    inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray, grid: Grid
+    inputs: FloatArray,
+    targets: FloatArray,
+    largest: FloatArray,
+    retention: float,
+    weights: AnyArray,
+    grid: Grid,
 ) -> ChannelConstants:
     """Return the constants of each channel's neurons whose mean output meets the targets best (least squares).
 
@@ -79,6 +115,8 @@ def fit_channels(
         Input in every step, float32, ``(n_channels, n_steps, n_samples)``.
     targets : numpy.ndarray
         The activation to be met, float32, ``(n_channels, n_samples)``.
+    largest : numpy.ndarray
+        What the amplitudes tried are relative to, float32, ``(n_channels,)``: the largest activation, or somewhat more.
     retention : float
         Factor of the membrane potential per step.
     weights : numpy.ndarray
@@ -86,8 +124,6 @@ def fit_channels(
     grid : Grid
         What is tried.
     """
-    # A channel that is never active here must not fire at the first small input elsewhere.
-    largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
     share = (weights / weights.sum()).astype(np.float32)
     candidates = np.tile(_combinations(grid), (len(targets), 1, 1))
     inputs = _in_vectors(inputs)
