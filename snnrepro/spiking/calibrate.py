@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.network.layers import ReLU
-from snnrepro.spiking.fit import constants_of
+from snnrepro.spiking.fit import COARSE, constants_of
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.run import layers_in_turn, step_weights
 
@@ -136,15 +136,17 @@ class Calibration:
             layers.inputs(node.name, sampled, progress)
         else:
             progress(1.0)
-        targets = np.empty((shape[0], len(samples.image)), np.float32)
-        for images in self._blocks:
-            targets[:, samples.within(images)] = self._targets[node.name].get(images.start).T
+        blocks = {images.start: samples.runs(images) for images in self._blocks}
+        targets = np.empty((shape[0], samples.n), np.float32)
+        for start, piece in self._targets[node.name].items():
+            for place, own in blocks[start]:
+                targets[:, place] = piece[:, own]
 
         def inputs(begin: int, end: int) -> FloatArray:
-            z = np.empty((end - begin, self._n_steps, len(samples.image)), np.float32)
+            z = np.empty((end - begin, self._n_steps, samples.n), np.float32)
             for (start, first), piece in tray.items():
-                where = samples.within(next(images for images in self._blocks if images.start == start))
-                z[:, first : first + piece.shape[2], where] = piece[:, begin:end].transpose(1, 2, 0)
+                for place, own in blocks[start]:
+                    z[:, first : first + piece.shape[1], place] = piece[begin:end, :, own]
             return z
 
         fitted = constants_of(recipe, inputs, targets, self._n_steps, neuron.retention(recipe.dt), weights)
@@ -171,20 +173,29 @@ class Calibration:
 
 
 class _Samples:
-    """The positions of images that a layer is fitted on, evenly spread so that all of them take part."""
+    """The positions of images that a layer is fitted on, spread so that all images take part.
+
+    On the first of them, spread likewise, everything is tried; among those and among the rest they are in order.
+    """
 
     def __init__(self, shape: tuple[int, ...], n_images: int) -> None:
         n_positions = math.prod(shape[1:])
         total = n_images * n_positions
         chosen = np.arange(total) if total <= _SAMPLES else np.random.RandomState(0).choice(total, _SAMPLES, False)
-        self.image, self._position = np.divmod(chosen, n_positions)
+        parts = np.sort(chosen[:COARSE]), np.sort(chosen[COARSE:])
+        self.n = len(chosen)
+        self._image, self._position = np.divmod(np.concatenate(parts), n_positions)
 
-    def within(self, images: slice) -> AnyArray:
-        """Return which samples lie in some images."""
-        return np.flatnonzero((self.image >= images.start) & (self.image < images.stop))
+    def runs(self, images: slice) -> list[tuple[slice, slice]]:
+        """Return where the samples of some images lie among all samples, and where among their own."""
+        first, rest = self._image[:COARSE], self._image[COARSE:]
+        edges = images.start, images.stop
+        (a, b), (c, d) = np.searchsorted(first, edges), np.searchsorted(rest, edges) + len(first)
+        return [(slice(a, b), slice(0, b - a)), (slice(c, d), slice(b - a, b - a + d - c))]
 
     def of(self, values: AnyArray, images: slice) -> AnyArray:
-        """Return the samples of values ``(n_images, n_channels, ..., n_positions)`` of some images."""
-        where = self.within(images)
-        samples: AnyArray = values[self.image[where] - images.start, ..., self._position[where]]
-        return samples
+        """Return the samples of values ``(n_images, channels, ..., n_positions)`` of some images, on the last axis."""
+        (first, _), (rest, _) = self.runs(images)
+        where = np.r_[first, rest]
+        samples = values[self._image[where] - images.start, ..., self._position[where]]
+        return np.moveaxis(samples, 0, -1)

@@ -130,8 +130,7 @@ def convert(
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if max_loss is None:
         if x is not None and is_fitted:
-            few = x[:MOST_IMAGES]
-            warn_of_poor_calibration(few, meaning.answers(network.forward(few)), meaning)
+            warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
         return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
     if n_steps is not None:
         raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
@@ -139,7 +138,7 @@ def convert(
         raise DataError("max_loss needs calibration images")
     trained = meaning.answers(network.forward(x))
     if is_fitted:
-        warn_of_poor_calibration(x[:MOST_IMAGES], trained[:MOST_IMAGES], meaning)
+        warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     share = 1 / math.ceil(math.log2(len(STEPS_TRIED)))
 
     def made_for(n_steps: int) -> SpikingNetwork:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.spiking.recipes import Recipe
 
-_COARSE = 512
+COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
 _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
-_NUMBERS = 2**23
-"""Inputs of the channels that are fitted together (32 MB)."""
+_NUMBERS = 2**22
+"""Inputs of the channels that are fitted together (16 MB)."""
+_CHANNELS = 256
+"""Channels that are fitted together at most: each has candidates of its own."""
 _WORD = np.empty(0, np.uint32)
 """Says that a vector has 32 samples."""
 
@@ -79,7 +81,7 @@ def constants_of(
         largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
         parts = []
         if recipe.per_channel:
-            size = max(1, _NUMBERS // (n_steps * n_samples))
+            size = max(1, min(_CHANNELS, _NUMBERS // (n_steps * n_samples)))
             for first in range(0, channels, size):
                 some = slice(first, min(first + size, channels))
                 z = inputs(some.start, some.stop)
@@ -127,7 +129,7 @@ def fit_channels(
     share = (weights / weights.sum()).astype(np.float32)
     candidates = np.tile(_combinations(grid), (len(targets), 1, 1))
     inputs = _in_vectors(inputs)
-    best = _best(inputs, targets[:, :_COARSE], largest, candidates, retention, share)
+    best = _best(inputs, targets[:, :COARSE], largest, candidates, retention, share)
     for round_ in range(_ROUNDS):
         around = _combinations([_neighbours(axis, 0.5 ** (round_ + 1)) for axis in grid])
         best = _best(inputs, targets, largest, best[:, np.newaxis] + around, retention, share)

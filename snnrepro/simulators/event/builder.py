@@ -113,9 +113,10 @@ class Builder:
             self._packed[name] = pack_population(population, self._dt, layout, current)
         return self._packed[name]
 
-    def forget_weights(self) -> None:
-        """Let go of the weights copied so far."""
+    def forget(self, but: Container[str] = ()) -> None:
+        """Let go of the weights copied so far, and of the populations packed, but for some of these."""
         self._linears.clear()
+        self._packed = {name: packed for name, packed in self._packed.items() if name in but}
 
     def _events_of(self, node: Node) -> tuple[Linear, Input] | None:
         """Return a linear layer on events or spikes, and what it reads; None where a node is something else."""

@@ -96,11 +96,11 @@ class LayersInTurn:
 
         self._each(name, kept, progress)
         self._kept[name] = tray
-        self._builder.forget_weights()
         del self._reads[name]
         needed = set().union(*self._reads.values())
         for other in [other for other in self._kept if other not in needed]:
             self._kept.pop(other).clear()
+        self._builder.forget(but=self._kept)
 
     def graded(self) -> Iterator[str]:
         """Return the values besides spikes that `keep` is asked for: those that several later layers read."""
@@ -126,7 +126,7 @@ class LayersInTurn:
                 use(images, readout.value(values, sums.pop(images.start), by_step)[:, 0])
 
         self._each_of(readout.summed, added, progress)
-        self._builder.forget_weights()
+        self._builder.forget()
         for tray in self._kept.values():
             tray.clear()
 
@@ -208,17 +208,17 @@ def _blocks(schedule: Schedule, n_images: int, n_steps: int) -> tuple[list[slice
 
 def _numbers_per_step(schedule: Schedule) -> int:
     """Return how many numbers the values computed for one that is kept have, for an image and a step, at most."""
-    shapes, reads = schedule.network.shapes, _reads(schedule)
-    own = dict.fromkeys(shapes, 0)  # of what is computed for a value, since the last ones that are kept
-    largest = 0
+    reads, own, largest = _reads(schedule), {schedule.network.input_name: 0}, 0
+    sizes = {name: math.prod(shape) for name, shape in schedule.network.shapes.items()}
+    spikes = {node.name for node in schedule.nodes if isinstance(node.layer, ReLU)}
     for node in schedule.nodes:
-        total = 2 * math.prod(shapes[node.name])  # and its copy in another order
+        own[node.name] = sizes[node.name]
         for name in node.inputs:
-            is_kept = name in reads or name == schedule.network.input_name
-            as_numbers = not (is_kept and isinstance(node.layer, _ON_BITS))
-            total += (
-                (2 * math.prod(shapes[name]) if as_numbers else math.prod(shapes[name]) // 4) if is_kept else own[name]
-            )
-        own[node.name] = total
-        largest = max(largest, total)
+            if isinstance(node.layer, _ON_BITS) and name in spikes:
+                own[node.name] += sizes[name] // 4  # bits, and lists of them
+            elif name in reads or name not in schedule.driven:
+                own[node.name] += 3 * sizes[name]  # numbers, and lists of those that are not 0
+            else:  # computed for it
+                own[node.name] += own[name]
+        largest = max(largest, own[node.name] + sizes[node.name])  # and its copy in another order
     return largest
