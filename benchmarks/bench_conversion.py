@@ -1,6 +1,6 @@
 """What a conversion takes: memory, which must not grow with the steps, the images or the size of a layer, and CPU time.
 
-Each conversion is a process of its own, with what it loads and compiles; the peak is measured beyond weights and images.
+Each conversion is a process of its own, with all it loads and compiles; the peak is beyond weights and images.
 """
 
 from __future__ import annotations
