@@ -300,8 +300,10 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
     """Return the graph's one input that is no constant, and the size of its batch axis."""
     inputs = [value for value in graph.input if value.name not in values]
     if len(inputs) != 1 or not inputs[0].name:
-        names = reprlib.repr([value.name for value in inputs])
-        raise ModelError(f"one input is needed, the model has {len(inputs)}: {names}")
+        names = [value.name for value in inputs]
+        inner = [name for name in names if "/" in name]
+        lost = f"; {_LOST.format(names=reprlib.repr(inner))}" if inner and len(inner) < len(names) else ""
+        raise ModelError(f"one input is needed, the model has {len(inputs)}: {reprlib.repr(names)}{lost}")
     where, tensor = f"input {inputs[0].name!r}", inputs[0].type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         types = {number: name for name, number in TensorProto.DataType.items()}
@@ -319,6 +321,12 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
             f"{where}: {reprlib.repr(shape)} has more than {LARGEST} numbers for one image, or more than 16 axes"
         )
     return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
+
+
+_LOST = (
+    "{names} look like constants whose values Keras left out of the file when it wrote it (an adapted Normalization's, "
+    "say): load the Keras model itself"
+)
 
 
 def _has_graph(proto: onnx.NodeProto) -> bool:

@@ -23,6 +23,9 @@ _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
 """How far images may reach beyond the calibration images' range, which share of it they fill at least (both over the
 range), and how far the mean of a channel may lie aside (in standard deviations)."""
 
+_SEEN = 0.1
+"""Share of its fair share of the images from which on a class is among them."""
+
 
 def described(x: FloatArray) -> dict[str, Any]:
     """Return range, and mean and standard deviation of each channel, of images ``(n_images, *input_shape)``.
@@ -97,7 +100,9 @@ def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> No
         In one sentence with what would help.
     """
     problem = ""
-    n_given = len(np.unique(answers)) if task.name == "classes" else 0
+    n_given = 0
+    if task.name == "classes":  # a few wrong answers are no sign of a class
+        n_given = int(np.sum(np.unique(answers, return_counts=True)[1] >= _SEEN * len(x) / task.n_classes))
     if len(x) > 1 and not np.ptp(x, axis=0).any():
         problem = f"all {len(x)} calibration images are the same; images like those it was trained on are needed"
     elif len(x) < FEW:
@@ -106,8 +111,8 @@ def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> No
         )
     elif task.name == "classes" and len(x) >= 30 * task.n_classes and 2 * n_given < task.n_classes:
         problem = (
-            f"the trained network answers only {n_given} of its {task.n_classes} classes to the {len(x):,} calibration "
-            "images that are used: are they sorted by class? shuffle them"
+            f"nearly all of the {len(x):,} calibration images that are used are of {n_given} of the network's "
+            f"{task.n_classes} classes: are they sorted by class? shuffle them"
         )
     if problem:
         warnings.warn(problem, DataWarning, stacklevel=4)

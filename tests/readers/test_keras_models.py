@@ -231,7 +231,9 @@ def refusals(keras):
             return x
 
     one, other = keras.Input((2,)), keras.Input((2,))
+    inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="tanh", name="curved")])
     return {
+        "curved": said(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", name="curved_2"), inner])),
         "unbuilt": said(keras.Sequential([keras.layers.Dense(3)])),
         "subclassed": said(Subclassed()),
         "two inputs": said(keras.Model([one, other], keras.layers.add([one, other]))),
@@ -449,6 +451,9 @@ def _check_refusals(said):
     assert "keras.Input(shape=(...))" in said["unbuilt"]
     assert "model.build((None, ...))" in said["unbuilt"]
     assert "keras.Model(inputs, outputs)" in said["subclassed"]
+    assert "(Keras layer 'curved', Dense): this operator is not supported" in said["curved"]
+    assert "(Keras layer 'curved_2', Dense): this operator is not supported" in said["curved"]
+    assert "train with ReLU" in said["curved"]
     assert said["two inputs"] == "one input is needed, this Keras model has 2"
     assert "a Keras model is needed, got" in said["layer"]
     assert "Dense" in said["layer"]

@@ -64,6 +64,17 @@ def test_a_curved_activation_is_told_what_to_train_with(kind):
     assert f"train with ReLU, LeakyReLU or ReLU6 in the place of {kind}" in said
 
 
+def test_constants_whose_values_were_left_out_of_the_file_are_called_that():
+    """Keras 3's own export writes an adapted Normalization's mean and variance as further inputs."""
+    model = _model([helper.make_node("Sub", ["x", "model/normalization/Sub/y:0"], ["y"])], {})
+    model.graph.input.append(helper.make_tensor_value_info("model/normalization/Sub/y:0", TensorProto.FLOAT, (1, 3, 4)))
+    with pytest.raises(snnrepro.ModelError, match=r"one input is needed, the model has 2.*load the Keras model itself"):
+        snnrepro.load(model)
+    model.graph.input[1].name = model.graph.node[0].input[1] = "other"
+    with pytest.raises(snnrepro.ModelError, match=r"the model has 2: \['x', 'other'\]$"):
+        snnrepro.load(model)
+
+
 def test_an_operator_that_is_no_activation_is_not():
     said = _said([helper.make_node("NonZero", ["x"], ["y"], name="n")], {})
     assert "train with" not in said

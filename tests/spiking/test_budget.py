@@ -78,6 +78,19 @@ def test_many_images_find_the_steps_that_keep_the_budget():
     assert {n for n in STEPS_TRIED if 5 <= n <= 8} >= steps, "6 steps lose 0.19 points"
 
 
+def test_the_budget_is_kept_on_the_images_at_hand_and_typically_on_others():
+    """Where a whole standard error more was accepted, a budget of 1 point took conversions that lost 1.75."""
+    steps = np.array([_chosen(seed, 1000, 1.0).n_steps for seed in range(50)])
+    assert np.median(100 * _loses(steps)) <= 1.0
+
+
+def test_no_budget_at_all_is_kept_to_the_image():
+    labels, trained, made_for = _draw(3, 1000, _loses)
+    with pytest.raises(snnrepro.ModelError, match="keeps the loss within 0 points on the 1000 calibration images"):
+        cheapest(CLASSES, trained, np.zeros(1000), labels, 0, made_for)
+    cheapest(CLASSES, trained, np.zeros(1000), labels, 0, lambda n_steps: Fake(n_steps, trained))
+
+
 def test_images_that_cannot_resolve_the_budget_are_said_with_how_many_can():
     labels, trained, made_for = _draw(0, 500, _loses)
     with pytest.warns(DataWarning, match=r"^500 images cannot resolve 0.2 points; [\d,]+ can: the loss on them is"):
