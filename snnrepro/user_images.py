@@ -104,7 +104,8 @@ def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) 
         labels.append(wanted)
         total += len(batch)
         if total * math.prod(input_shape) > MOST_NUMBERS:
-            raise DataError(f"this {kind} gives more than {total - len(batch)} images, too many for one call; {_IN_PARTS}")
+            most_taken = total - len(batch)
+            raise DataError(f"this {kind} gives more than {most_taken} images, too many for one call; {_IN_PARTS}")
         if most is not None and total >= most:
             break
     if not images:

@@ -105,7 +105,7 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
 
 
 def read_keras(model: Any) -> Network:
-    """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with its layers' names."""
+    """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
     proto = to_onnx(model)
     try:
         return read_onnx(proto)

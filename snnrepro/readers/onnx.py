@@ -18,7 +18,7 @@ from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Reshape, Select
 from snnrepro.network.padding import LARGEST
 from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
-from snnrepro.readers.constants import LARGEST_COMPUTED, check_known, evaluate_constant
+from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, check_known, evaluate_constant, is_repeated
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
 
     Value = Union[AnyArray, Variable, None]
-
-FREE_BATCH = 1_000_003
-"""Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
 
 _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
 _UNSUPPORTED = "this operator is not supported"
@@ -213,11 +210,13 @@ class _Reader:
         attributes = self._attributes(proto)
         if not computed:
             arrays = [value for value in inputs if not isinstance(value, Variable)]
-            results = evaluate_constant(proto, arrays, attributes, self._opset, self._constant_room)
-            self._constant_room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
+            results = evaluate_constant(proto, arrays, attributes, self._opset, self._batch, self._constant_room)
+            if proto.op_type != "Constant":
+                self._constant_room -= sum(_own_numbers(array, self._batch) for array in results.values())
             self._values.update(results)
             return []
         _check_folded(proto, inputs)
+        inputs = _without_batch(proto.op_type, inputs, self._batch)
         only_first = not any(name in self._readers for name in outputs[1:])
         read_by = frozenset(self._readers.get(outputs[0], ()))
         call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by)
@@ -353,6 +352,22 @@ def _size(node: Node) -> int:
     if isinstance(node.layer, Select):
         size += _NUMBERS_PER_INDEX * sum(len(indices) for indices in node.layer.indices if indices is not None)
     return size
+
+
+def _own_numbers(array: AnyArray, batch: int) -> int:
+    return array.size // batch if is_repeated(array, batch) else array.size
+
+
+_ROW_BY_ROW = ("Add", "Concat", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
+
+
+def _without_batch(op_type: str, inputs: list[Value], batch: int) -> list[Value]:
+    """Return the inputs with one row of each constant that is as long as the batch, where that is the same."""
+    long = [value for value in inputs if isinstance(value, np.ndarray) and is_repeated(value, batch)]
+    ranks = {value.rank for value in inputs if isinstance(value, Variable)}
+    if long and (op_type not in _ROW_BY_ROW or {array.ndim for array in long} != ranks):
+        raise ModelError("it reads a constant that is as long as the batch, and not image by image")
+    return [value[:1] if any(value is array for array in long) else value for value in inputs]  # type: ignore[index]
 
 
 def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:

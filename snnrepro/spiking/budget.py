@@ -33,7 +33,7 @@ def cheapest(
 ) -> SpikingNetwork:
     """Return the network with the fewest steps that loses at most `max_loss` points on these images.
 
-    A net loss of `CHANCE` images is within every budget but zero: it is no loss as far as any number of images can tell.
+    A net loss of `CHANCE` images is within every budget but zero: it is none that these images can tell.
 
     Parameters
     ----------

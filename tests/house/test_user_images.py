@@ -53,7 +53,7 @@ def test_what_never_ends_is_left_where_some_images_are_enough(most):
 def test_what_never_ends_is_refused_where_all_images_are_asked_for(monkeypatch):
     """Answers for the first 20,000 images of more were given as if they were all."""
     monkeypatch.setattr(user_images, "MOST_NUMBERS", 1000 * 12)
-    with pytest.raises(snnrepro.DataError, match="this generator gives more than 990 images, .* give it in parts"):
+    with pytest.raises(snnrepro.DataError, match=r"gives more than 990 images, .* give it in parts"):
         gathered(_endless(), (4, 3))
     assert len(gathered(iter([X] * 33), (4, 3))[0]) == 990  # as many as fit are taken
 

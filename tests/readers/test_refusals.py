@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import snnrepro
-from snnrepro.readers.onnx import FREE_BATCH
+from snnrepro.readers.constants import FREE_BATCH
 
 
 def _model(nodes, constants, shape=("n", 3, 4)):
@@ -49,11 +49,12 @@ def _result(*model):
 def test_multiples_of_the_batch_are_called_that():
     nodes = [
         helper.make_node("Shape", ["x"], ["s"], name="s"),
-        helper.make_node("ConstantOfShape", ["s"], ["c"], name="c"),
+        helper.make_node("Mul", ["s", "twice"], ["t"], name="t"),
+        helper.make_node("ConstantOfShape", ["t"], ["c"], name="c"),
         helper.make_node("Add", ["x", "c"], ["y"], name="a"),
     ]
-    said = _said(nodes, {})
-    assert "Add 'a': the constant of shape (batch, 3, 4)" in said
+    said = _said(nodes, {"twice": [2, 1, 1]})
+    assert "Add 'a': the constant of shape (2*batch, 3, 4)" in said
     assert str(FREE_BATCH) not in said
 
 

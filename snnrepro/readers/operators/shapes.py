@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.network.layers import Affine, Concat, Pad, Reshape, Select, Transpose
 from snnrepro.network.padding import LARGEST, Shape, spatial_pads
 from snnrepro.readers.operators.registry import (
     Call,
@@ -20,9 +20,13 @@ from snnrepro.readers.operators.registry import (
     inner_axis,
     integers,
     number,
+    per_image,
     variable,
     weights,
 )
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
 
 MOST_INDICES = 2**20
 """Entries of one axis that a Select may name: as Python's numbers they take tens of megabytes."""
@@ -104,8 +108,42 @@ def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
 
 @handles("Concat")
 def _concat(call: Call, *values: Any, axis: int) -> Any:
-    inner = inner_axis(axis, next(value.rank for value in values if isinstance(value, Variable)))
-    return call.add(Concat(inner), *(variable(value, "every part") for value in values))
+    variables = [value for value in values if isinstance(value, Variable)]
+    inner = inner_axis(axis, variables[0].rank)
+    if len(variables) == len(values):
+        return call.add(Concat(inner), *variables)
+    parts, offsets = _with_room(call, values, inner)
+    joined = parts[0] if len(parts) == 1 else call.add(Concat(inner), *parts)
+    return call.add(Affine(np.ones((), np.float32), np.concatenate(offsets, inner)), joined)
+
+
+def _with_room(call: Call, values: Sequence[Any], axis: int) -> tuple[list[Variable], list[AnyArray]]:
+    """Return the variables padded by zeros where constants stand beside them, and what is to be added to all."""
+    shape = next(value.shape for value in values if isinstance(value, Variable))
+    parts: list[tuple[Variable, list[int]]] = []
+    offsets: list[AnyArray] = []
+    leading = 0
+    for value in values:
+        if isinstance(value, Variable):
+            parts.append((value, [leading, 0]))
+            offsets.append(np.zeros(value.shape, np.float32))
+            leading = 0
+            continue
+        part = per_image(weights(value, "every part"), len(shape) + 1, "a part")
+        wanted = (*shape[:axis], *part.shape[axis : axis + 1], *shape[axis + 1 :])
+        if part.shape != wanted:
+            raise ModelError(f"a constant part of shape {part.shape} does not go beside a value of shape {shape}")
+        offsets.append(part)
+        if parts:
+            parts[-1][1][1] += part.shape[axis]
+        else:
+            leading += part.shape[axis]
+    no_pads = [(0, 0)] * len(shape)
+    padded = [
+        call.add(Pad((*no_pads[:axis], (pads[0], pads[1]), *no_pads[axis + 1 :]), 0.0), value) if any(pads) else value
+        for value, pads in parts
+    ]
+    return padded, offsets
 
 
 @handles("Pad", either=["pads", "value"])
