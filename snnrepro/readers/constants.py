@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FREE_BATCH = 1_000_003
 """Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
 
+OTHER_BATCH = 999_983
+"""Stands for it too: a constant that differs between both depends on the size of the batch."""
+
 LARGEST_COMPUTED = 2**28
 """Constants that nodes compute have at most this many numbers in all; the largest VGG declares 144 million."""
 
@@ -95,14 +98,15 @@ def _one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) -> Seq
     """Return the inputs that give one row of a result as long as the batch; the inputs themselves if none is."""
     present = [array for array in inputs if array is not None]
     rank = max((array.ndim for array in present), default=0)
-    if any(is_repeated(array, batch) for array in present):
-        long_or_one = all(
-            is_repeated(array, batch) or (array.shape[0] == 1 if array.ndim == rank else True) for array in present
+    long = [array for array in present if is_repeated(array, batch)]
+    if long:
+        by_row = op_type == "Shape" or (
+            op_type in _ELEMENTWISE.split()
+            and all(array.ndim == rank for array in long)
+            and all(is_repeated(array, batch) or array.ndim < rank or array.shape[0] == 1 for array in present)
         )
-        of_one_rank = all(array.ndim == rank for array in present if is_repeated(array, batch))
-        if op_type != "Shape" and not (op_type in _ELEMENTWISE.split() and long_or_one and of_one_rank):
-            raise ModelError("it reads a constant that is as long as the batch: element by element only")
-        return [array[:1] if array is not None and is_repeated(array, batch) else array for array in inputs]
+        if by_row:
+            return [array[:1] if array is not None and is_repeated(array, batch) else array for array in inputs]
     if op_type in ("ConstantOfShape", "Expand", "Tile") and batch > 1:
         *data, sizes = present
         first, *rest = _whole(sizes) or [0]

@@ -25,6 +25,7 @@ _SHAPE_UNKNOWN = (
     "this {name} model does not know the shape of its input; give it one: make keras.Input(shape=(...)) its first "
     "layer, or call model.build((None, ...)) with the shape of a batch of images"
 )
+_UNWRAPPED = "Dense works on every step of a sequence without TimeDistributed"
 _NO_GRAPH = "a functional or a Sequential Keras model is needed, got {name}: make keras.Model(inputs, outputs) of it"
 
 
@@ -111,7 +112,8 @@ def read_keras(model: Any) -> Network:
         return read_onnx(proto)
     except UnsupportedError as error:
         layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
-        raise UnsupportedError([_with_layer(problem, layers) for problem in error.problems], error.hint) from error
+        hint = "\n".join(filter(None, (_UNWRAPPED if "TimeDistributed" in layers.values() else "", error.hint)))
+        raise UnsupportedError([_with_layer(problem, layers) for problem in error.problems], hint) from error
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -98,24 +98,65 @@ def test_a_long_constant_takes_no_memory_for_images_that_are_not_there():
     _check(_model(nodes, constants), 3)
 
 
-@pytest.mark.parametrize(
-    ("nodes", "message"),
-    [
-        (["ReduceSum long total", "Add x total y"], "ReduceSum '#4': it reads a constant that is as long as the batch"),
-        (
-            ["Transpose long turned", "Add x turned y"],
-            "Transpose '#4': it reads a constant that is as long as the batch",
-        ),
-        (["MatMul x long y"], "MatMul '#4': it reads a constant that is as long as the batch, and not image by image"),
+def _ones():
+    return _filled("ConstantOfShape", np.ones((3, 4), np.float32))
+
+
+def _node(text, **attributes):
+    op_type, *names = text.split()
+    return helper.make_node(op_type, names[:-1], names[-1:], **attributes)
+
+
+DEPENDENT = {
+    "divided by the number of images": [
+        _node("Slice shape zero one b"),
+        _node("Cast b f", to=TensorProto.FLOAT),
+        _node("Div x f y"),
     ],
-)
-def test_what_mixes_images_is_refused(nodes, message):
-    made, constants = _filled("Expand", np.ones((3, 4), np.float32))
-    for node in nodes:
-        op_type, *names = node.split()
-        made.append(helper.make_node(op_type, names[:-1], names[-1:]))
-    with pytest.raises(snnrepro.UnsupportedError, match=message):
-        snnrepro.load(_model(made, constants))
+    "times the number of numbers": [
+        _node("ReduceProd shape p", keepdims=0),
+        _node("Cast p f", to=TensorProto.FLOAT),
+        _node("Mul x f y"),
+    ],
+    "times a sum over images": [_node("ReduceSum long t", keepdims=0), _node("Mul x t y")],
+    "times one less than the images": [
+        _node("Cast batch f", to=TensorProto.FLOAT),
+        _node("Sub f unit g"),
+        _node("Mul x g y"),
+    ],
+    "plus a row that holds their number": [
+        _node("Cast batch f", to=TensorProto.FLOAT),
+        _node("Mul long f g"),
+        _node("Add x g y"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", DEPENDENT)
+def test_what_computes_with_the_size_of_the_batch_is_refused(kind):
+    """A prime stands for the size while a model is read: x / batch was loaded as x / 1000003, without a word."""
+    nodes, constants = _ones()
+    constants["unit"] = np.ones(1, np.float32)
+    with pytest.raises(snnrepro.UnsupportedError, match="depends on how many images there are in the batch"):
+        snnrepro.load(_model(nodes + DEPENDENT[kind], constants))
+
+
+@given(st.sampled_from([1, 2]), st.sampled_from(["Mul", "Div"]), st.integers(1, 4))
+def test_what_computes_with_the_size_of_an_image_is_read(axis, joined, n_images):
+    nodes = [
+        _node("Shape x shape"),
+        _node("Gather shape axis size"),
+        _node("Cast size f", to=TensorProto.FLOAT),
+        _node(f"{joined} x f y"),
+    ]
+    _check(_model(nodes, {"axis": np.int64(axis)}), n_images)
+
+
+@pytest.mark.parametrize("mixed", [["Transpose long turned", "Add x turned y"], ["MatMul x long y"]], ids=str)
+def test_what_mixes_images_is_refused(mixed):
+    nodes, constants = _filled("Expand", np.ones((3, 4), np.float32))
+    with pytest.raises(snnrepro.UnsupportedError, match=r"as long as the batch|depends on how many images"):
+        snnrepro.load(_model(nodes + list(map(_node, mixed)), constants))
 
 
 def test_a_constant_that_differs_from_image_to_image_is_not_taken_for_one_row():
@@ -129,5 +170,5 @@ def test_a_constant_that_differs_from_image_to_image_is_not_taken_for_one_row():
         helper.make_node("Unsqueeze", ["floats"], ["column"], axes=[1, 2]),
         helper.make_node("Add", ["x", "column"], ["y"], name="add"),
     ]
-    with pytest.raises(snnrepro.UnsupportedError, match=r"Add 'add': .*not the same for every image"):
+    with pytest.raises(snnrepro.UnsupportedError, match=r"Add 'add': .*depends on how many images"):
         snnrepro.load(_model(made, constants))

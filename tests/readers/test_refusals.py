@@ -49,12 +49,12 @@ def _result(*model):
 def test_multiples_of_the_batch_are_called_that():
     nodes = [
         helper.make_node("Shape", ["x"], ["s"], name="s"),
-        helper.make_node("Mul", ["s", "twice"], ["t"], name="t"),
+        helper.make_node("Mul", ["s", "many"], ["t"], name="t"),
         helper.make_node("ConstantOfShape", ["t"], ["c"], name="c"),
         helper.make_node("Add", ["x", "c"], ["y"], name="a"),
     ]
-    said = _said(nodes, {"twice": [2, 1, 1]})
-    assert "Add 'a': the constant of shape (2*batch, 3, 4)" in said
+    said = _said(nodes, {"many": [200, 1, 1]})
+    assert "ConstantOfShape 'c': its declared result has up to 2400*batch numbers" in said
     assert str(FREE_BATCH) not in said
 
 
@@ -63,6 +63,22 @@ def test_a_curved_activation_is_told_what_to_train_with(kind):
     said = _said([helper.make_node(kind, ["x"], ["y"], name="act")], {})
     assert f"{kind} 'act': this operator is not supported" in said
     assert f"train with ReLU, LeakyReLU or ReLU6 in the place of {kind}" in said
+
+
+@pytest.mark.parametrize(
+    ("nodes", "advice"),
+    [
+        ([("Sigmoid", ["x"], "s"), ("Mul", ["x", "s"], "y")], "a value times its own sigmoid is Swish"),
+        ([("Scan", ["x"], "y")], r"recurrent layers \(Scan\) cannot be converted: train without"),
+    ],
+)
+def test_a_refusal_says_what_would_help(nodes, advice):
+    assert re.search(advice, _said([helper.make_node(kind, given, [made]) for kind, given, made in nodes], {}))
+
+
+def test_a_free_axis_is_told_how_to_fix_it():
+    with pytest.raises(snnrepro.ModelError, match=r"not fixed: axes \[2\]; name them \(in Keras: keras.Input"):
+        snnrepro.load(_model([helper.make_node("Relu", ["x"], ["y"])], {}, ("n", 3, "w")))
 
 
 def test_constants_whose_values_were_left_out_of_the_file_are_called_that():

@@ -22,6 +22,8 @@ from snnrepro.readers.operators.registry import (
     weights,
 )
 
+PRODUCT = "a product of two values"
+
 
 @handles("Relu", row_wise=True)
 def _relu(call: Call, x: Any) -> Any:
@@ -159,7 +161,7 @@ def _neg(call: Call, x: Any) -> Any:
 @handles("Mul", row_wise=True)
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        raise ModelError("a product of two values that are both computed at run time is not linear in spikes")
+        raise ModelError(f"{PRODUCT} that are both computed at run time is not linear in spikes")
     x, factor = (a, b) if isinstance(a, Variable) else (b, a)
     return _affine(call, variable(x), factor, None)
 
