@@ -6,6 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
+import numpy as np
+
 from snnrepro.errors import DataError, DataWarning, ModelError
 
 if TYPE_CHECKING:
@@ -96,12 +98,13 @@ def described(task: Task, loss: Loss, labelled: bool) -> dict[str, Any]:
 
 
 def require_better_than_chance(task: Task, answers: AnyArray, labels: AnyArray) -> None:
-    """Refuse labels to which the trained network's own answers say nothing.
+    """Refuse labels to which the trained network's own answers say nothing, or that count the classes otherwise.
 
     Raises
     ------
     DataError
-        One answer for all images is as good, or drawing lots may be.
+        One answer for all images is as good, or drawing lots may be; or the answers would be right far more often if
+        the classes were counted in another order.
     """
     merit, constant = task.merit(answers, labels), task.merit(task.by_chance(labels), labels)
     lots = 100.0 / task.n_classes if task.name == "classes" else 0.0
@@ -111,6 +114,25 @@ def require_better_than_chance(task: Task, answers: AnyArray, labels: AnyArray) 
             f"{constant.percent:.2f} %): no loss can be measured; are the labels in the order of the images, and the "
             "classes in that of the network's scores, from 0 on?"
         )
+    reordered = _in_best_order(answers, labels, task.n_classes) if task.name == "classes" else 0.0
+    if reordered > merit.percent + _ANOTHER_ORDER:
+        raise DataError(
+            f"the trained network's own {merit} on these labels would be {reordered:.2f} % if the classes were counted in "
+            "another order: they must be in that of the network's scores, from 0 on"
+        )
+
+
+_ANOTHER_ORDER = 10.0
+"""Points that the best order of the classes gains at most where the order is right and the network confuses some."""
+
+
+def _in_best_order(answers: AnyArray, labels: AnyArray, n_classes: int) -> float:
+    """Return the accuracy, per cent, with the classes counted in the order that is best for it."""
+    from scipy.optimize import linear_sum_assignment
+
+    counts = np.zeros((n_classes, n_classes), np.int64)
+    np.add.at(counts, (answers.astype(np.int64), labels.astype(np.int64)), 1)
+    return 100.0 * float(counts[linear_sum_assignment(counts, maximize=True)].sum()) / len(labels)
 
 
 def _unresolved(loss: Loss, max_loss: float) -> str:

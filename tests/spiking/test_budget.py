@@ -125,6 +125,23 @@ def test_labels_that_are_not_the_networks_are_refused(mixed):
         cheapest(CLASSES, trained, np.zeros(1000), wrong, 0.2, made_for)
 
 
+@pytest.mark.parametrize("n_kept", [2, 5, 8])
+def test_labels_that_count_some_classes_in_another_order_are_refused(n_kept):
+    """A few classes that keep their numbers are better than chance: three steps, "0.2 points", was what they gave."""
+    labels, trained, made_for = _draw(1, 1000, _loses)
+    order = np.r_[np.arange(n_kept), np.roll(np.arange(n_kept, 10), 1)]
+    with pytest.raises(snnrepro.DataError, match=r"would be 9\d\.\d\d % if the classes were counted in another order"):
+        cheapest(CLASSES, trained, np.zeros(1000), order[labels], 0.2, made_for)
+
+
+def test_a_network_that_confuses_two_classes_is_not_taken_for_another_order():
+    labels, trained, made_for = _draw(1, 1000, _loses)
+    confused = np.where((labels == 3) & (np.arange(1000) % 3 > 0), 5, trained)  # two thirds of a class
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        cheapest(CLASSES, confused, np.zeros(1000), labels, 0.5, lambda n_steps: Fake(n_steps, confused))
+
+
 def test_what_always_answers_the_commonest_class_is_no_better_than_chance():
     labels = np.array([0] * 95 + [1] * 5)
     task = Task("binary", (1,))
