@@ -117,8 +117,8 @@ def require_better_than_chance(task: Task, answers: AnyArray, labels: AnyArray) 
     reordered = _in_best_order(answers, labels, task.n_classes) if task.name == "classes" else 0.0
     if reordered > merit.percent + _ANOTHER_ORDER:
         raise DataError(
-            f"the trained network's own {merit} on these labels would be {reordered:.2f} % if the classes were counted in "
-            "another order: they must be in that of the network's scores, from 0 on"
+            f"the trained network's own {merit} on these labels would be {reordered:.2f} % if the classes were counted "
+            "in another order: they must be in that of the network's scores, from 0 on"
         )
 
 

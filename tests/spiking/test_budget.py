@@ -135,7 +135,7 @@ def test_labels_that_count_some_classes_in_another_order_are_refused(n_kept):
 
 
 def test_a_network_that_confuses_two_classes_is_not_taken_for_another_order():
-    labels, trained, made_for = _draw(1, 1000, _loses)
+    labels, trained, _ = _draw(1, 1000, _loses)
     confused = np.where((labels == 3) & (np.arange(1000) % 3 > 0), 5, trained)  # two thirds of a class
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
