@@ -22,10 +22,12 @@ from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 from snnrepro.readers.operators.elementwise import PRODUCT
+from snnrepro.readers.stand_ins import inferred
 from snnrepro.readers.values import Value, Values
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
+    from snnrepro.network.padding import Shape
 
 _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
 _UNSUPPORTED = "this operator is not supported"
@@ -98,7 +100,7 @@ class _Reader:
     def __init__(self, model: onnx.ModelProto, tensors: Tensors, initializers: dict[str, AnyArray]) -> None:
         graph = model.graph
         held = sum(array.size for array in initializers.values())
-        self._graph, self._tensors = graph, tensors
+        self._model, self._graph, self._tensors = model, graph, tensors
         self._opset = _opset(model)
         self._input, self._batch = _only_input(graph, initializers)
         self._values = Values({**initializers, "": None, self._input.name: self._input}, self._batch)
@@ -142,6 +144,7 @@ class _Reader:
         problems: list[str] = []
         later = {name: index for index, proto in enumerate(self._graph.node) for name in proto.output}
         failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
+        shapes: dict[str, Shape] | None = None  # of what stands in for what failed
         for index, proto in enumerate(self._graph.node):
             # What nothing gives would be computed at run time too, for all that is known.
             computed = any(failed.get(name, not self._values.is_constant(name)) for name in proto.input) or _has_graph(
@@ -167,7 +170,13 @@ class _Reader:
             except ModelError as error:
                 label = f"{proto.op_type} {proto.name or f'#{index}'!r}"
                 problems.append(f"{label}: {error}")
-                failed.update(outputs)
+                if shapes is None:
+                    shapes = inferred(self._model, self._values, self._input, self._batch)
+                for name, at_run_time in outputs.items():
+                    if at_run_time and name in shapes and name not in self._values:
+                        self._values[name] = Variable(name, shapes[name])
+                    else:
+                        failed[name] = at_run_time
         if problems:
             raise UnsupportedError(problems, _hint(self._graph, problems))
         return nodes
