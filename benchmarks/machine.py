@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from snnrepro.simulators.event.simd import add, at, load, splat, store
+from snnrepro.simd import add, at, load, splat, store
 
 LANES = 64
 ROWS = 288

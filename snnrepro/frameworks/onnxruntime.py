@@ -45,6 +45,7 @@ def session(model: onnx.ModelProto, as_written: bool = False, n_threads: int = 0
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # it keeps for every session the most that one call ever took
     options.intra_op_num_threads = options.inter_op_num_threads = n_threads
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from snnrepro.network.layers import Layer
 
 
-_NUMBERS = 2**26
-"""Numbers that the largest layer of the images evaluated together has, with what it reads (256 MB)."""
+_NUMBERS = 2**24
+"""Numbers that the values of the images evaluated together have, as many of them as are needed at once (64 MB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +110,7 @@ class Network:
         array([[3.]], dtype=float32)
         """
         images = checked_images(x, self.input_shape)
-        held = 2 * max(math.prod(shape) for shape in [self.input_shape, *self.shapes.values()])
-        parts = pieces(images, held, _NUMBERS, len(images))
+        parts = pieces(images, self.most_numbers(), _NUMBERS, len(images))
         scores = [deque(self._activations(part), maxlen=1)[0][1] for part in parts]
         return scores[0] if len(scores) == 1 else np.concatenate(scores)
 
@@ -124,14 +123,30 @@ class Network:
 
     def _activations(self, images: FloatArray) -> Iterator[tuple[str, FloatArray]]:
         values: dict[str, FloatArray] = {self.input_name: images}
-        last_use = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
-        for index, node in enumerate(self.nodes):
+        for node, done in zip(self.nodes, self._last_reads()):
             value = node.layer(*(values[name] for name in node.inputs))
-            for name in node.inputs:
-                if last_use[name] == index:  # free what nothing later reads
-                    values.pop(name, None)
+            for name in done:  # free what nothing later reads
+                values.pop(name)
             values[node.name] = value
             yield node.name, value
+
+    def most_numbers(self) -> int:
+        """Return how many numbers of an image the values needed at once have, at most, while the network is evaluated.
+
+        A node's value and what it reads are among them, twice: layers make copies.
+        """
+        sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
+        held = largest = sizes[self.input_name]
+        for node, done in zip(self.nodes, self._last_reads()):
+            held += sizes[node.name]
+            largest = max(largest, held + max(sizes[name] for name in (node.name, *node.inputs)))
+            held -= sum(sizes[name] for name in done)
+        return largest
+
+    def _last_reads(self) -> list[list[str]]:
+        """Return for each node the values that it is the last to read."""
+        last = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
+        return [[name for name in dict.fromkeys(node.inputs) if last[name] == i] for i, node in enumerate(self.nodes)]
 
     def save(self, path: str | Path) -> None:
         """Write the network to a versioned npz archive (no pickle); see `snnrepro.network.archive`."""

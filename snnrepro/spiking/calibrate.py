@@ -8,17 +8,16 @@ biases stay as trained.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnrepro.network.convolve import convolve
 from snnrepro.network.layers import ReLU
+from snnrepro.spiking.fit import COARSE, constants_of
 from snnrepro.spiking.neurons import IF, Population
-from snnrepro.spiking.run import step_weights
-from snnrepro.spiking.schedule import is_maximum
-from snnrepro.spiking.step import population_state
+from snnrepro.spiking.run import layers_in_turn, step_weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -26,12 +25,13 @@ if TYPE_CHECKING:
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
+    from snnrepro.spiking.shelf import Shelf
 
 _NUMBERS = 2**25
-"""Numbers that the largest layer's steps should have, all images together (128 MB): more images take longer."""
+"""Numbers that the largest layer's steps should have, all images together: more images take longer."""
 _FEWEST_IMAGES = 256
 _MOST_NUMBERS = 2**28
-"""The same with the fewest images that make a calibration reliable (1 GB); beyond, fewer still are used."""
+"""The same with the fewest images that make a calibration reliable; beyond, fewer still are used."""
 _SAMPLES = 4096
 """Image positions that a channel is fitted on."""
 
@@ -49,124 +49,153 @@ class Calibrated:
     n_images: int
 
 
-def calibrate(
-    schedule: Schedule,
-    recipe: Recipe,
-    neuron: IF,
-    x: FloatArray,
-    n_steps: int,
-    progress: Progress = lambda _: None,
-) -> Calibrated:
-    """Fit every population to the trained network's activations on unlabelled images.
+class Calibration:
+    """The trained network's activations on unlabelled images, to which neurons are fitted, once or several times.
 
     Parameters
     ----------
     schedule : Schedule
         The network, as `prepare` gives it.
-    recipe : Recipe
-        How the constants of the neurons of each channel are chosen.
-    neuron : IF
-        The model of all neurons.
     x : numpy.ndarray
-        Calibration images, ``(n_images, *input_shape)``; as many of them are used as half a gigabyte holds.
+        Calibration images, ``(n_images, *input_shape)``; the larger the layers and the more the steps, the fewer of
+        them are used.
     n_steps : int
         How many steps the network will run.
-    progress : callable
-        Called with the fraction of the work done since the last call.
-
-    Returns
-    -------
-    Calibrated
-        For each rectifier a population with one constant per channel (axis 0 of its shape).
+    shelf : Shelf
+        Where they lie.
     """
-    network, readout = schedule.network, schedule.readout
-    largest = max(math.prod(shape) for shape in network.shapes.values())
-    fewest = min(_FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
-    x = x[: max(_NUMBERS // (largest * n_steps), fewest, 8)]
-    weights = step_weights(neuron.growth, n_steps)
-    before_tail = {node.name for node in schedule.nodes}
-    populations: dict[str, Population] = {}
-    # In all steps at once, (n_steps, n_images, *shape); one step of what is the same in each.
-    values: dict[str, FloatArray] = {network.input_name: x[np.newaxis]}
-    for node, (_, trained) in zip(network.nodes, network.activations(x)):
-        progress(1 / len(network.nodes))
-        if node.name == readout:
-            answer = trained
-        if node.name not in before_tail:
-            continue
-        read = [values[name] for name in node.inputs]
-        if isinstance(node.layer, ReLU):
-            z = _in_steps(read[0], n_steps)
-            populations[node.name] = _population(recipe, neuron, z, trained, weights)
-            values[node.name] = _spikes(populations[node.name], z, recipe.dt)
+
+    def __init__(self, schedule: Schedule, x: FloatArray, n_steps: int, shelf: Shelf) -> None:
+        network = schedule.network
+        largest = max(math.prod(shape) for shape in network.shapes.values())
+        fewest = min(_FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
+        self._x = x[: max(_NUMBERS // (largest * n_steps), fewest, 8)]
+        self._schedule, self._n_steps, self._shelf = schedule, n_steps, shelf
+        self._samples = {
+            node.name: _Samples(network.shapes[node.name], len(self._x))
+            for node in schedule.nodes
+            if isinstance(node.layer, ReLU)
+        }
+        self._targets = {name: shelf.tray() for name in self._samples}
+        self._answers = shelf.tray()
+        self._blocks = layers_in_turn(schedule, self._x, n_steps, 1.0, shelf).blocks
+        for images in self._blocks:
+            for name, trained in network.activations(self._x[images]):
+                if name in self._samples:
+                    of_each = trained.reshape(*trained.shape[:2], -1)
+                    self._targets[name].put(images.start, self._samples[name].of(of_each, images))
+                if name == schedule.readout:
+                    self._answers.put(images.start, trained)
+
+    def fit(self, recipe: Recipe, neuron: IF, progress: Progress = lambda _: None) -> Calibrated:
+        """Fit every population, in order.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            How the constants of the neurons of each channel are chosen.
+        neuron : IF
+            The model of all neurons.
+        progress : callable
+            Called with the fraction of the work done since the last call.
+
+        Returns
+        -------
+        Calibrated
+            For each rectifier a population with one constant per channel (axis 0 of its shape).
+        """
+        layers = layers_in_turn(self._schedule, self._x, self._n_steps, recipe.dt, self._shelf)
+        weights = step_weights(neuron.growth, self._n_steps)
+        graded = set(layers.graded())
+        share = 1 / (2 * len(self._samples) + len(graded) + 1)
+
+        def done(fraction: float) -> None:
+            progress(share * fraction)
+
+        populations: dict[str, Population] = {}
+        for node in self._schedule.nodes:
+            if node.name in self._samples:
+                populations[node.name] = self._population(layers, recipe, neuron, node, weights, done)
+                layers.fire(node.name, populations[node.name], done)
+            elif node.name in graded:
+                layers.keep(node.name, done)
+        return self._calibrated(layers, populations, weights.astype(np.float32), done)
+
+    def _population(
+        self, layers: Any, recipe: Recipe, neuron: IF, node: Node, weights: AnyArray, progress: Progress
+    ) -> Population:
+        """Return a layer's neurons, fitted per channel to samples of what they read and what they should give."""
+        samples, shape = self._samples[node.name], self._schedule.network.shapes[node.name]
+        tray = self._shelf.tray()
+
+        def sampled(images: slice, first: int, numbers: FloatArray) -> None:
+            of_each = numbers.reshape(*numbers.shape[:3], -1)
+            tray.put((images.start, first), samples.of(of_each.swapaxes(1, 2), images))
+
+        if recipe.threshold == "fitted":
+            layers.inputs(node.name, sampled, progress)
         else:
-            values[node.name] = _evaluated(node, read, weights)
-        for name in node.inputs:
-            if schedule.readers[name][-1] is node and name != readout:
-                values.pop(name, None)
-    mean = np.average(_in_steps(values[readout], n_steps), axis=0, weights=weights).astype(np.float32)
-    missing = answer - mean
-    correction = missing.mean(axis=0)
-    return Calibrated(populations, correction, float(np.mean((missing - correction) ** 2)), len(x))
+            progress(1.0)
+        blocks = {images.start: samples.runs(images) for images in self._blocks}
+        targets = np.empty((shape[0], samples.n), np.float32)
+        for start, piece in self._targets[node.name].items():
+            for place, own in blocks[start]:
+                targets[:, place] = piece[:, own]
+
+        def inputs(begin: int, end: int) -> FloatArray:
+            z = np.empty((end - begin, self._n_steps, samples.n), np.float32)
+            for (start, first), piece in tray.items():
+                for place, own in blocks[start]:
+                    z[:, first : first + piece.shape[1], place] = piece[begin:end, :, own]
+            return z
+
+        fitted = constants_of(recipe, inputs, targets, self._n_steps, neuron.retention(recipe.dt), weights)
+        tray.clear()
+        of_channel = (shape[0], *[1] * (len(shape) - 1))
+        return Population(neuron, **{name: values.reshape(of_channel) for name, values in fitted._asdict().items()})
+
+    def _calibrated(
+        self, layers: Any, populations: dict[str, Population], weights: FloatArray, progress: Progress
+    ) -> Calibrated:
+        """Return the populations with the mean error of the readout, and its variance."""
+        total, squares, lock = np.zeros(self._schedule.network.shapes[self._schedule.readout]), np.zeros(()), Lock()
+
+        def compared(images: slice, mean: FloatArray) -> None:
+            missing = (self._answers.get(images.start) - mean).astype(np.float64)
+            with lock:
+                np.add(total, missing.sum(axis=0), out=total)
+                np.add(squares, np.square(missing).sum(), out=squares)
+
+        layers.readout(weights, compared, progress)
+        correction = total / len(self._x)
+        error = float(squares) / (len(self._x) * total.size) - float(np.square(correction).mean())
+        return Calibrated(populations, correction.astype(np.float32), error, len(self._x))
 
 
-def _in_steps(value: FloatArray, n_steps: int) -> FloatArray:
-    """Return a value in every step."""
-    return np.broadcast_to(value, (n_steps, *value.shape[1:]))
+class _Samples:
+    """The positions of images that a layer is fitted on, spread so that all images take part.
 
-
-def _evaluated(node: Node, read: list[FloatArray], weights: AnyArray) -> FloatArray:
-    """Return the value of a node that has no neurons."""
-    n_steps = max(len(value) for value in read)
-    read = [_in_steps(value, n_steps) for value in read]
-    if not is_maximum(node) or n_steps == 1:
-        return _over_steps(node, read)
-    # What the maximum of the sums so far gains in each step: as `RunningMaximum`, in all steps at once.
-    by_step = weights.astype(np.float32).reshape(-1, *[1] * (read[0].ndim - 1))
-    largest = _over_steps(node, [np.cumsum(read[0] * by_step, axis=0, dtype=np.float32)])
-    return np.diff(largest, axis=0, prepend=np.zeros_like(largest[:1])) / by_step
-
-
-def _over_steps(node: Node, read: list[FloatArray]) -> FloatArray:
-    n_steps, n_images = read[0].shape[:2]
-    value = convolve(node.layer, *(np.ascontiguousarray(x).reshape(-1, *x.shape[2:]) for x in read))
-    return value.reshape(n_steps, n_images, *value.shape[1:])
-
-
-def _population(recipe: Recipe, neuron: IF, z: FloatArray, trained: FloatArray, weights: AnyArray) -> Population:
-    """Return a layer's neurons, fitted per channel to samples of what they read and what they should give.
-
-    `z` are the input currents, ``(n_steps, n_images, n_channels, ...)``; `trained` the activations, without the steps.
+    On the first of them, spread likewise, everything is tried; among those and among the rest they are in order.
     """
-    from snnrepro.spiking.fit import constants_of
 
-    channels, n_positions = trained.shape[1], math.prod(trained.shape[2:])
-    image, position = np.divmod(_samples(len(trained) * n_positions), n_positions)
-    inputs = z.reshape(*z.shape[:3], n_positions)[:, image, :, position]  # (samples, steps, channels)
-    targets = trained.reshape(*trained.shape[:2], n_positions)[image, :, position]
-    fitted = constants_of(
-        recipe,
-        np.ascontiguousarray(inputs.transpose(2, 1, 0)),
-        np.ascontiguousarray(targets.T),
-        neuron.retention(recipe.dt),
-        weights,
-    )
-    shape = (channels, *[1] * (trained.ndim - 2))
-    return Population(neuron, **{name: values.reshape(shape) for name, values in fitted._asdict().items()})
+    def __init__(self, shape: tuple[int, ...], n_images: int) -> None:
+        n_positions = math.prod(shape[1:])
+        total = n_images * n_positions
+        chosen = np.arange(total) if total <= _SAMPLES else np.random.RandomState(0).choice(total, _SAMPLES, False)
+        parts = np.sort(chosen[:COARSE]), np.sort(chosen[COARSE:])
+        self.n = len(chosen)
+        self._image, self._position = np.divmod(np.concatenate(parts), n_positions)
 
+    def runs(self, images: slice) -> list[tuple[slice, slice]]:
+        """Return where the samples of some images lie among all samples, and where among their own."""
+        first, rest = self._image[:COARSE], self._image[COARSE:]
+        edges = images.start, images.stop
+        (a, b), (c, d) = np.searchsorted(first, edges), np.searchsorted(rest, edges) + len(first)
+        return [(slice(a, b), slice(0, b - a)), (slice(c, d), slice(b - a, b - a + d - c))]
 
-def _samples(total: int) -> Any:
-    """Return which of all images' positions are used, evenly spread so that all of them take part."""
-    if total <= _SAMPLES:
-        return np.arange(total)
-    return np.random.RandomState(0).choice(total, _SAMPLES, replace=False)
-
-
-def _spikes(population: Population, z: FloatArray, dt: float) -> FloatArray:
-    """Return the output in every step, ``(n_steps, n_images, *shape)``."""
-    # The bias is added to the inputs, not to the potential: sums in another order would round otherwise.
-    state = population_state(replace(population, bias=np.zeros((), np.float32)), dt, z.shape[1:])
-    output = np.empty(z.shape, np.float32)
-    for step, current in enumerate(z):
-        output[step] = state.step(current + population.bias)
-    return output
+    def of(self, values: AnyArray, images: slice) -> AnyArray:
+        """Return the samples of values ``(n_images, channels, ..., n_positions)`` of some images, on the last axis."""
+        (first, _), (rest, _) = self.runs(images)
+        where = np.r_[first, rest]
+        samples = values[self._image[where] - images.start, ..., self._position[where]]
+        return np.moveaxis(samples, 0, -1)

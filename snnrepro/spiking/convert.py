@@ -16,13 +16,14 @@ from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import STEPS_TRIED, cheapest
-from snnrepro.spiking.calibrate import Calibrated, calibrate
+from snnrepro.spiking.calibrate import Calibrated, Calibration
 from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.shelf import Shelf
 from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
 
+_ROOM = 2**26
+"""Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -129,8 +132,7 @@ def convert(
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if max_loss is None:
         if x is not None and is_fitted:
-            few = x[:MOST_IMAGES]
-            warn_of_poor_calibration(few, meaning.answers(network.forward(few)), meaning)
+            warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
         return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
     if n_steps is not None:
         raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
@@ -138,7 +140,7 @@ def convert(
         raise DataError("max_loss needs calibration images")
     trained = meaning.answers(network.forward(x))
     if is_fitted:
-        warn_of_poor_calibration(x[:MOST_IMAGES], trained[:MOST_IMAGES], meaning)
+        warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     share = 1 / math.ceil(math.log2(len(STEPS_TRIED)))
 
     def made_for(n_steps: int) -> SpikingNetwork:
@@ -237,8 +239,7 @@ def _fitted(
     def layer_done(fraction: float) -> None:
         progress(fraction / len(growths))
 
-    tried = [
-        calibrate(schedule, recipe, replace(neuron, growth=growth), x, n_steps, layer_done)
-        for growth in sorted(growths)
-    ]
+    with Shelf(_ROOM) as shelf:
+        calibration = Calibration(schedule, x, n_steps, shelf)
+        tried = [calibration.fit(recipe, replace(neuron, growth=growth), layer_done) for growth in sorted(growths)]
     return min(tried, key=lambda calibrated: calibrated.error)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 from numba import prange
 
 from snnrepro.compiling import kernel
+from snnrepro.simd import add, fma, load, select_ge, splat, store, sub
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.spiking.recipes import Recipe
 
-_COARSE = 512
+COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
 _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
-
+_NUMBERS = 2**22
+"""Inputs of the channels that are fitted together (16 MB)."""
+_CHANNELS = 256
+"""Channels that are fitted together at most: each has candidates of its own."""
+_WORD = np.empty(0, np.uint32)
+"""Says that a vector has 32 samples."""
 
 _AMPLITUDES = tuple(0.15 + 0.1 * index for index in range(13))
 
@@ -49,25 +55,59 @@ class ChannelConstants(NamedTuple):
 
 
 def constants_of(
-    recipe: Recipe, inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray
+    recipe: Recipe,
+    inputs: Callable[[int, int], FloatArray],
+    targets: FloatArray,
+    n_steps: int,
+    retention: float,
+    weights: AnyArray,
 ) -> ChannelConstants:
-    """Return the constants that a recipe gives each channel; parameters as of `fit_channels`."""
-    channels = len(targets)
-    if not recipe.per_channel:  # one channel with the samples of all
-        inputs = np.ascontiguousarray(inputs.transpose(1, 0, 2).reshape(1, inputs.shape[1], -1))
-        targets = targets.reshape(1, -1)
+    """Return the constants that a recipe gives each channel.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How they are chosen.
+    inputs : callable
+        Returns those of the channels from one to before another, as of `fit_channels`.
+    targets, retention, weights : numpy.ndarray, float, numpy.ndarray
+        As of `fit_channels`.
+    n_steps : int
+        How many steps there are.
+    """
+    channels, n_samples = targets.shape
     if recipe.threshold == "fitted":
-        constants = fit_channels(inputs, targets, retention, weights, Grid())
+        # A channel that is never active here must not fire at the first small input elsewhere.
+        largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
+        parts = []
+        if recipe.per_channel:
+            size = max(1, min(_CHANNELS, _NUMBERS // (n_steps * n_samples)))
+            for first in range(0, channels, size):
+                some = slice(first, min(first + size, channels))
+                z = inputs(some.start, some.stop)
+                parts.append(fit_channels(z, targets[some], largest[some], retention, weights, Grid()))
+        else:  # one channel with the samples of all, as many as there is room for
+            size = max(1, min(channels, _NUMBERS // (n_steps * n_samples)))
+            z = inputs(0, size).transpose(1, 0, 2).reshape(1, n_steps, -1)
+            flat, most = targets[:size].reshape(1, -1), largest.max(keepdims=True)
+            parts.append(fit_channels(z, flat, most, retention, weights, Grid()))
+        constants = ChannelConstants(*map(np.concatenate, zip(*parts)))
     else:
         percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
-        amplitude = np.maximum(np.percentile(targets, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
+        of_each = targets if recipe.per_channel else targets.reshape(1, -1)
+        amplitude = np.maximum(np.percentile(of_each, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
         potential, bias = recipe.initial_potential * amplitude, _leak_compensation(retention) * amplitude
         constants = ChannelConstants(amplitude, potential, amplitude, amplitude, bias)
     return ChannelConstants(*(np.broadcast_to(values.astype(np.float32), (channels,)) for values in constants))
 
 
 def fit_channels(
-    inputs: FloatArray, targets: FloatArray, retention: float, weights: AnyArray, grid: Grid
+    inputs: FloatArray,
+    targets: FloatArray,
+    largest: FloatArray,
+    retention: float,
+    weights: AnyArray,
+    grid: Grid,
 ) -> ChannelConstants:
     """Return the constants of each channel's neurons whose mean output meets the targets best (least squares).
 
@@ -77,6 +117,8 @@ def fit_channels(
         Input in every step, float32, ``(n_channels, n_steps, n_samples)``.
     targets : numpy.ndarray
         The activation to be met, float32, ``(n_channels, n_samples)``.
+    largest : numpy.ndarray
+        What the amplitudes tried are relative to, float32, ``(n_channels,)``: the largest activation, or somewhat more.
     retention : float
         Factor of the membrane potential per step.
     weights : numpy.ndarray
@@ -84,11 +126,10 @@ def fit_channels(
     grid : Grid
         What is tried.
     """
-    # A channel that is never active here must not fire at the first small input elsewhere.
-    largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
     share = (weights / weights.sum()).astype(np.float32)
     candidates = np.tile(_combinations(grid), (len(targets), 1, 1))
-    best = _best(inputs[..., :_COARSE], targets[:, :_COARSE], largest, candidates, retention, share)
+    inputs = _in_vectors(inputs)
+    best = _best(inputs, targets[:, :COARSE], largest, candidates, retention, share)
     for round_ in range(_ROUNDS):
         around = _combinations([_neighbours(axis, 0.5 ** (round_ + 1)) for axis in grid])
         best = _best(inputs, targets, largest, best[:, np.newaxis] + around, retention, share)
@@ -123,50 +164,62 @@ def _best(
     retention: float,
     share: FloatArray,
 ) -> FloatArray:
-    errors = _squared_errors(
-        np.ascontiguousarray(inputs), np.ascontiguousarray(targets), largest, candidates, np.float32(retention), share
-    )
+    targets = np.ascontiguousarray(targets)
+    errors = _squared_errors(inputs, targets, largest, candidates, np.float32(retention), share, _WORD)
     best: FloatArray = candidates[np.arange(len(candidates)), errors.argmin(axis=1)]
     return best
 
 
-def _step(
-    z: Any, potential: Any, output: Any, retention: Any, bias: Any, threshold: Any, subtracted: Any, weighted: Any
-) -> None:
-    """Let the neurons of one candidate, one a sample, do one step; apart, so that an older Numba vectorises it."""
-    for sample in range(len(z)):
-        v = retention * potential[sample] + z[sample] + bias
-        fires = v >= threshold
-        potential[sample] = v - subtracted if fires else v
-        output[sample] += weighted if fires else np.float32(0)
+def _in_vectors(inputs: FloatArray) -> FloatArray:
+    """Return inputs in the order they are run through, ``(n_channels, vectors, n_steps, samples of a vector)``."""
+    channels, steps, samples = inputs.shape
+    lanes = 8 * _WORD.itemsize
+    if samples % lanes:
+        inputs = np.pad(inputs, ((0, 0), (0, 0), (0, -samples % lanes)))
+    return np.ascontiguousarray(inputs.reshape(channels, steps, -1, lanes).transpose(0, 2, 1, 3))
 
 
-_advance = kernel(_step)
+def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any, word: Any) -> Any:
+    """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``.
 
-
-def _errors(inputs: Any, targets: Any, largest: Any, candidates: Any, retention: Any, share: Any) -> Any:
-    """Return the squared error of every channel under every candidate, ``(n_channels, n_candidates)``."""
-    n_channels, n_steps, n_samples = inputs.shape
-    n_candidates = candidates.shape[1]
+    As many samples as `word` has bits go through all steps at once, in registers. A candidate is given up, and its
+    error infinite, as soon as it is worse than one tried before; the first tried is the one in the middle.
+    """
+    n_channels, n_vectors, n_steps, lanes = inputs.shape
+    n_samples, n_candidates = targets.shape[1], candidates.shape[1]
+    flat = inputs.reshape(-1)
     errors = np.full((n_channels, n_candidates), np.inf)
     leaked = max(np.float32(0), np.float32(1) - retention) / np.float32(2)
-    for job in prange(n_channels * n_candidates):
-        channel, candidate = job // n_candidates, job % n_candidates
-        chosen = candidates[channel, candidate]
-        amplitude = chosen[0] * largest[channel]
-        threshold, subtracted = chosen[2] * amplitude, chosen[3] * amplitude
-        bias = leaked * amplitude
-        potential = np.full(n_samples, chosen[1] * amplitude, np.float32)
-        output = np.zeros(n_samples, np.float32)
-        for step in range(n_steps):
-            weighted = amplitude * share[step]
-            _advance(inputs[channel, step], potential, output, retention, bias, threshold, subtracted, weighted)
-        if amplitude > 0:
+    zero, kept = splat(np.float32(0), word), splat(retention, word)
+    for channel in prange(n_channels):
+        lowest = np.inf
+        outputs = np.empty(lanes, np.float32)
+        for turn in range(n_candidates):
+            candidate = (turn + n_candidates // 2) % n_candidates
+            chosen = candidates[channel, candidate]
+            amplitude = chosen[0] * largest[channel]
+            if not amplitude > 0:
+                continue
+            initial = splat(chosen[1] * amplitude, word)
+            threshold, subtracted = splat(chosen[2] * amplitude, word), splat(chosen[3] * amplitude, word)
+            bias = splat(leaked * amplitude, word)
             total = 0.0
-            for sample in range(n_samples):
-                error = output[sample] - targets[channel, sample]
-                total += error * error
-            errors[channel, candidate] = total
+            first = 0
+            while first < n_samples and total <= lowest:
+                v, output = initial, zero
+                start = (channel * n_vectors * lanes + first) * n_steps
+                for step in range(n_steps):
+                    z = load(flat, start + step * lanes, word)
+                    v = add(add(fma(v, kept, zero), z), bias)
+                    output = add(output, select_ge(v, threshold, splat(amplitude * share[step], word), zero))
+                    v = select_ge(v, threshold, sub(v, subtracted), v)
+                store(outputs, 0, output)
+                for sample in range(first, min(first + lanes, n_samples)):
+                    error = outputs[sample - first] - targets[channel, sample]
+                    total += error * error
+                first += lanes
+            if total <= lowest:
+                errors[channel, candidate] = lowest = total
     return errors
 
 

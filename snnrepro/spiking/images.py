@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
@@ -82,15 +82,15 @@ def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
         )
 
 
-def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> None:
+def warn_of_poor_calibration(x: FloatArray, answers_of: Callable[[FloatArray], AnyArray], task: Task) -> None:
     """Warn where calibration images say little: a handful, all the same, or of few of the classes.
 
     Parameters
     ----------
     x : numpy.ndarray
         The images that neurons are fitted on.
-    answers : numpy.ndarray
-        The trained network's answers to them.
+    answers_of : callable
+        Returns the trained network's answers to images; asked for 30 images a class at most, evenly spread.
     task : Task
         What they mean.
 
@@ -100,20 +100,23 @@ def warn_of_poor_calibration(x: FloatArray, answers: AnyArray, task: Task) -> No
         In one sentence with what would help.
     """
     problem = ""
-    n_given = 0
-    if task.name == "classes":  # a few wrong answers are no sign of a class
-        n_given = int(np.sum(np.unique(answers, return_counts=True)[1] >= _SEEN * len(x) / task.n_classes))
+    wanted = 30 * task.n_classes if task.name == "classes" else 0
     if len(x) > 1 and not np.ptp(x, axis=0).any():
         problem = f"all {len(x)} calibration images are the same; images like those it was trained on are needed"
     elif len(x) < FEW:
         problem = (
             f"the neurons are fitted on only {len(x)} calibration images; a few hundred are needed to rely on them"
         )
-    elif task.name == "classes" and len(x) >= 30 * task.n_classes and 2 * n_given < task.n_classes:
-        problem = (
-            f"nearly all of the {len(x):,} calibration images that are used are of {n_given} of the network's "
-            f"{task.n_classes} classes: are they sorted by class? shuffle them"
-        )
+    elif wanted and len(x) >= wanted:
+        some = x[:: len(x) // wanted]
+        counts = np.unique(answers_of(some), return_counts=True)[1]
+        # A few wrong answers are no sign of a class.
+        n_given = int(np.sum(counts >= _SEEN * len(some) / task.n_classes))
+        if 2 * n_given < task.n_classes:
+            problem = (
+                f"nearly all of the {len(some):,} calibration images that are looked at are of {n_given} of the "
+                f"network's {task.n_classes} classes: are they sorted by class? shuffle them"
+            )
     if problem:
         warnings.warn(problem, DataWarning, stacklevel=4)
 

@@ -155,6 +155,11 @@ def simulate(
     return replace(run, task=task_of(spiking.network, spiking.task))
 
 
+def layers_in_turn(*arguments: Any) -> Any:
+    """Return a `snnrepro.simulators.event.in_turn.LayersInTurn`: a simulator, and so called by name."""
+    return importlib.import_module("snnrepro.simulators.event.in_turn").LayersInTurn(*arguments)
+
+
 def checked_steps(n_steps: int, keep_steps: Sequence[int] | None) -> tuple[int, ...]:
     """Return the steps to keep, the last one being `n_steps`, or refuse them."""
     if not is_count(n_steps):

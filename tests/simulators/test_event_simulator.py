@@ -228,25 +228,25 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_neurons_is_seen(fault, monkeypatch):
-    from snnrepro.simulators.event import plan
+    from snnrepro.simulators.event import builder
 
-    real = plan.pack_population
+    real = builder.pack_population
 
     def faulty(*arguments):
         neurons = real(*arguments)
         return dataclasses.replace(neurons, constants=neurons.constants._replace(**FAULTS[fault](neurons.constants)))
 
-    monkeypatch.setattr(plan, "pack_population", faulty)
+    monkeypatch.setattr(builder, "pack_population", faulty)
     assert_seen()
 
 
 @pytest.mark.parametrize("fault", ["weights", "shifts", "right", "amplitude", "fans", "readout"])
 def test_a_fault_in_the_linear_layers_or_the_readout_is_seen(fault, monkeypatch):
-    from snnrepro.simulators.event import plan
+    from snnrepro.simulators.event import builder
 
     def wrong(name, change):
-        real = getattr(plan, name)
-        monkeypatch.setattr(plan, name, lambda *arguments: change(real(*arguments)))
+        real = getattr(builder, name)
+        monkeypatch.setattr(builder, name, lambda *arguments: change(real(*arguments)))
 
     def in_segments(layer):
         moved = getattr(layer.segments, fault) - (1 if fault == "right" else layer.source.channels)
@@ -305,7 +305,7 @@ def test_spikes_know_their_counts():
     block = Batch(spiking, make_plan(spiking), readout_weights(spiking, (6,)), x)
     result = block.result()
     for name, counts in result.spike_counts.items():
-        spikes = block._values[name]
+        spikes = block._values.known[name]
         assert isinstance(spikes, Spikes)
         bits = np.unpackbits(spikes.masks.reshape(len(x), -1).view(np.uint8), axis=1).sum(axis=1)
         np.testing.assert_array_equal(bits, counts)

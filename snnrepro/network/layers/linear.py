@@ -15,8 +15,8 @@ from snnrepro.network.padding import Pads, Shape, padded, window, windows
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
-_COLUMNS = 2**24
-"""Numbers of the largest matrix of windows that is laid out at once (64 MB); a larger batch goes in pieces."""
+_COLUMNS = 2**22
+"""Numbers of the largest matrix of windows that is laid out at once (16 MB); a larger batch goes in pieces."""
 
 
 @dataclass(frozen=True, eq=False)

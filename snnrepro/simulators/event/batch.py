@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.simulators.event.plan import Plan
     from snnrepro.simulators.event.readout import ReadoutWeights
-    from snnrepro.simulators.event.stages import State
+    from snnrepro.simulators.event.stages import Stage, State
     from snnrepro.simulators.event.values import Input, Value
     from snnrepro.spiking.network import SpikingNetwork
 
@@ -65,6 +65,36 @@ class Resumable:
         self.states = {name: tuple(array[images] for array in state) for name, state in self.states.items()}
 
 
+class Values:
+    """The values of a batch of images over some steps, by name, in all the forms they are read in.
+
+    Attributes
+    ----------
+    known : dict of str to Value
+        Those given or computed so far.
+    """
+
+    def __init__(self, known: dict[str, Value]) -> None:
+        self.known = known
+        self._events: dict[Input, Events] = {}
+
+    def compute(self, name: str, stage: Stage, state: State, n_steps: int) -> State:
+        """Compute a value by its stage, from those known; return the state of the stage after the steps."""
+        self.known[name], after = stage.run(tuple(self.fetch(source) for source in stage.inputs), state, n_steps)
+        return after
+
+    def fetch(self, source: Input) -> Read:
+        """Return a value in the form it is read in."""
+        value = self.known[source.name]
+        if isinstance(value, Spikes) and source.form == "spikes":
+            return value
+        if not isinstance(source.form, EventForm):
+            return numbers_of(value)
+        if source not in self._events:
+            self._events[source] = source.form.of(numbers_of(value))
+        return self._events[source]
+
+
 class Batch:
     """A batch of images on its way through the network.
 
@@ -92,37 +122,37 @@ class Batch:
         self._populations, self._plan, self._readout, self._resumable = spiking.populations, plan, readout, resumable
         self._weights = readout.weights if resumable is None else readout.weights[:, resumable.n_steps :]
         self.n_steps = self._weights.shape[1]
-        self._values: dict[str, Value] = {} if resumable is None else dict(resumable.values)
+        self._values = Values({} if resumable is None else dict(resumable.values))
         if x is not None:
-            self._values[spiking.network.input_name] = x[:, np.newaxis]
+            self._values.known[spiking.network.input_name] = x[:, np.newaxis]
         self.n = resumable.n if x is None and resumable is not None else len(self.numbers(spiking.network.input_name))
-        self._events: dict[Input, Events] = {}
 
     def result(self) -> BatchResult:
         """Compute everything."""
         plan, begins = self._plan, self._resumable is None or self._resumable.n_steps == 0
         for name, stage in plan.stages.items():
             if begins or name not in plan.static:
-                inputs = tuple(self._fetch(source) for source in stage.inputs)
-                self._values[name], state = stage.run(inputs, self._state(name), self.n_steps)
+                state = self._values.compute(name, stage, self._state(name), self.n_steps)
                 if self._resumable is not None:
                     self._resumable.states[name] = state
         operations, macs = np.zeros(self.n, np.int64), np.zeros(self.n, np.int64)
         for name, synops in plan.synops.items():
             if name not in plan.static:
-                operations += synops.count(self._fetch(synops.source))
+                operations += synops.count(self._values.fetch(synops.source))
             elif begins:
-                macs += synops.count(self._fetch(synops.source))
+                macs += synops.count(self._values.fetch(synops.source))
         sums = {name: self._sum(name) for name in plan.readout.summed}
         if self._resumable is not None:
             self._resumable.n_steps += self.n_steps
-            self._resumable.values = {name: self._values[name] for name in plan.kept_static}
+            self._resumable.values = {name: self._values.known[name] for name in plan.kept_static}
             self._resumable.sums = sums
-        return BatchResult(plan.readout.value(self._values, sums, self._readout), self._counts(), operations, macs)
+        return BatchResult(
+            plan.readout.value(self._values.known, sums, self._readout), self._counts(), operations, macs
+        )
 
     def numbers(self, name: str) -> FloatArray:
         """Return a value as numbers, ``(n_images, n_steps or 1, *shape)``."""
-        return numbers_of(self._values[name])
+        return numbers_of(self._values.known[name])
 
     def _state(self, name: str) -> State:
         """Return the state that a stage goes on from; an empty one where there are no steps after these."""
@@ -130,24 +160,13 @@ class Batch:
             return ()
         return self._resumable.states.get(name) or self._plan.stages[name].begin(self.n)
 
-    def _fetch(self, source: Input) -> Read:
-        """Return a value in the form it is read in."""
-        value = self._values[source.name]
-        if isinstance(value, Spikes) and source.form == "spikes":
-            return value
-        if not isinstance(source.form, EventForm):
-            return numbers_of(value)
-        if source not in self._events:
-            self._events[source] = source.form.of(numbers_of(value))
-        return self._events[source]
-
     def _counts(self) -> dict[str, IntArray]:
-        values = ((name, self._values[name]) for name in self._populations)
+        values = ((name, self._values.known[name]) for name in self._populations)
         return {name: value.counts for name, value in values if isinstance(value, (Spikes, Outputs))}
 
     def _sum(self, name: str) -> FloatArray:
         """Return the weighted sums over the steps so far; see `sum_over_steps`."""
-        value = self._values[name]
+        value = self._values.known[name]
         if name in self._plan.static:  # the same in every step
             return sum_over_steps(value, self._readout.weights.sum(axis=1, keepdims=True, dtype=np.float32), None)
         before = None if self._resumable is None else self._resumable.sums.get(name)

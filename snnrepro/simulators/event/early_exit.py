@@ -12,7 +12,7 @@ from snnrepro.errors import ModelError
 from snnrepro.network.layers import Softmax
 from snnrepro.network.task import task_of
 from snnrepro.simulators.event.batch import Batch, BatchResult, Resumable
-from snnrepro.simulators.event.plan import readout_nodes
+from snnrepro.simulators.event.builder import readout_nodes
 from snnrepro.simulators.event.readout import ReadoutWeights, evaluate_nodes, readout_weights, without_constant
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def largest_gains(spiking: SpikingNetwork) -> AnyArray:
     ``(n_classes, n_classes)``; the constants of the readout are left out.
     """
     shapes = spiking.network.shapes
-    nodes = [replace(node, layer=without_constant(node.layer)) for node in readout_nodes(spiking)]
+    nodes = [replace(node, layer=without_constant(node.layer)) for node in readout_nodes(spiking.schedule)]
     read = {name for node in nodes for name in node.inputs} & set(spiking.populations) or {spiking.readout}
     gains = np.zeros((shapes[spiking.readout][0],) * 2)
     for name in read:

@@ -13,8 +13,7 @@ import numpy as np
 from numba import njit
 
 from snnrepro.compiling import kernel
-from snnrepro.simulators.event.kernels import fire_lanes, load_constants
-from snnrepro.simulators.event.simd import (
+from snnrepro.simd import (
     add,
     at,
     copy_32,
@@ -27,10 +26,11 @@ from snnrepro.simulators.event.simd import (
     splat,
     store,
 )
+from snnrepro.simulators.event.kernels import fire_lanes, load_constants
 
 if TYPE_CHECKING:
     from snnrepro.arrays import ByteArray, FloatArray, Int32Array, IntArray, WordArray
-    from snnrepro.simulators.event.simd import Vector
+    from snnrepro.simd import Vector
 
 _STEPS = 4
 """Steps taken together by `gather_spikes`: its patterns, and the sums that it keeps in registers."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from snnrepro.compiling import kernel
-from snnrepro.simulators.event.simd import (
+from snnrepro.simd import (
     add,
     at,
     copy_8_bytes,
@@ -33,7 +33,7 @@ from snnrepro.simulators.event.simd import (
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, IntArray, WordArray
-    from snnrepro.simulators.event.simd import Vector
+    from snnrepro.simd import Vector
 
 
 class IFConstants(NamedTuple):

@@ -175,6 +175,15 @@ def select(_: Typing, word: Type, u: _VectorType, v: _VectorType) -> Emitted:
 
 
 @intrinsic
+def select_ge(_: Typing, u: _VectorType, v: _VectorType, a: _VectorType, b: _VectorType) -> Emitted:
+    """Return `a` where ``u >= v``, `b` elsewhere."""
+    return _emitted(
+        u(u, u, u, u),
+        lambda code, x, y, yes, no: code.builder.select(code.builder.fcmp_ordered(">=", x, y), yes, no),
+    )
+
+
+@intrinsic
 def popcount(_: Typing, word: Type) -> Emitted:
     """Return how many bits of an unsigned integer are set."""
     return _emitted(

@@ -1,0 +1,184 @@
+"""What a conversion takes: memory, which must not grow with the steps, the images or the size of a layer, and CPU time.
+
+Each conversion is a process of its own, with all it loads and compiles; the peak is beyond weights and images.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.contest import slope
+from snnrepro.environment import environment
+from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Add, Conv, Dense, MaxPool, Reduce, ReLU, Reshape
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+MOST = 400e6
+MEASURE = """
+import json, re, sys, time, warnings
+import numpy as np, snnrepro
+warnings.simplefilter("ignore")
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+network, n_images = snnrepro.load(sys.argv[1]), int(sys.argv[2])
+rng = np.random.RandomState(0)
+x = rng.rand(n_images, *network.input_shape).astype(np.float32)
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+start = time.process_time()
+options = {"max_loss": float(sys.argv[4])} if sys.argv[4] != "-" else {"n_steps": int(sys.argv[3])}
+spiking = snnrepro.convert(network, sys.argv[5], x, **options)
+seconds = time.process_time() - start
+print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "seconds": seconds, "n_steps": spiking.n_steps}))
+"""
+
+
+class Drawn:
+    """A network with random weights that grows at its end; He's initialisation keeps about half of it active."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape, self.value, self.nodes, self._rng = shape, "x", [], np.random.RandomState(0)
+
+    def add(self, layer, *inputs):
+        """Append a layer that reads the last value, or others."""
+        name = f"{type(layer).__name__.lower()} {len(self.nodes)}"
+        self.nodes.append(Node(name, inputs or (self.value,), layer))
+        self.value = name
+        return name
+
+    def conv(self, n_in, n_out, size=3, stride=1, source=None, rectified=True):
+        """Append a convolution that keeps the image's size, or divides it by the stride."""
+        weights = self._rng.normal(size=(n_out, n_in, size, size)) * np.sqrt(2 / (n_in * size * size))
+        pads = ((size // 2, size // 2),) * 2
+        name = self.add(Conv(weights, np.zeros(n_out), (stride,) * 2, (1, 1), pads), *([source] if source else []))
+        return self.add(ReLU()) if rectified else name
+
+    def dense(self, n_in, n_out):
+        """Append a dense layer."""
+        self.add(Dense(self._rng.normal(size=(n_in, n_out)) * np.sqrt(2 / n_in), np.zeros(n_out)))
+
+    def bottlenecks(self, n_in, width, stride, n, kinds):
+        """Append `n` residual blocks, with convolutions of the sizes `kinds`; the last widens, if there are three."""
+        n_out = width * (4 if len(kinds) == 3 else 1)
+        for block in range(n):
+            before, stride = self.value, stride if block == 0 else 1
+            channels = n_in if block == 0 else n_out
+            for place, size in enumerate(kinds):
+                last = place == len(kinds) - 1
+                by = stride if place == len(kinds) - 2 else 1
+                self.conv(channels, n_out if last else width, size, by, rectified=not last)
+                channels = width
+            main = self.value
+            if block == 0 and (stride > 1 or n_in != n_out):
+                before = self.conv(n_in, n_out, 1, stride, source=before, rectified=False)
+            self.add(Add(), main, before)
+            self.add(ReLU())
+
+    def network(self):
+        """Return it."""
+        return Network("x", self.shape, tuple(self.nodes), {})
+
+
+def cnn(strides=(1, 1, 2)):
+    drawn = Drawn((1, 28, 28))
+    for n_in, n_out, stride in zip((1, 32, 64), (32, 64, 128), strides):
+        drawn.conv(n_in, n_out, 3, stride)
+    drawn.add(Reshape((128 * 14 * 14,)))
+    drawn.dense(128 * 14 * 14, 10)
+    return drawn.network()
+
+
+def resnet_20():
+    drawn = Drawn((3, 32, 32))
+    drawn.conv(3, 16)
+    for n_in, width, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2)):
+        drawn.bottlenecks(n_in, width, stride, 3, (3, 3))
+    drawn.add(Reduce("mean", (1, 2)))
+    drawn.add(Reshape((64,)))
+    drawn.dense(64, 10)
+    return drawn.network()
+
+
+def vgg_16():
+    drawn, n_in = Drawn((3, 32, 32)), 3
+    for n_out, n in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(n):
+            drawn.conv(n_in, n_out)
+            n_in = n_out
+        drawn.add(MaxPool((2, 2), (2, 2), (1, 1), ((0, 0), (0, 0))))
+    drawn.add(Reshape((512,)))
+    drawn.dense(512, 10)
+    return drawn.network()
+
+
+def resnet_50():
+    drawn = Drawn((3, 224, 224))
+    drawn.conv(3, 64, 7, 2)
+    drawn.add(MaxPool((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1))))
+    n_in = 64
+    for width, stride, n in ((64, 1, 3), (128, 2, 4), (256, 2, 6), (512, 2, 3)):
+        drawn.bottlenecks(n_in, width, stride, n, (1, 3, 1))
+        n_in = 4 * width
+    drawn.add(Reduce("mean", (1, 2)))
+    drawn.add(Reshape((2048,)))
+    drawn.dense(2048, 1000)
+    return drawn.network()
+
+
+CASES = {
+    "cnn": (cnn, 1000, (4, 16, 60, 128)),
+    "resnet_20": (resnet_20, 300, (4, 16, 60, 128)),
+    "vgg_16": (vgg_16, 100, (4, 16)),
+    "resnet_50": (resnet_50, 8, (4, 16)),
+}
+
+
+def measured(path, n_images, n_steps, max_loss="-", recipe="rate"):
+    """Return what a conversion in a process of its own takes."""
+    arguments = map(str, (path, n_images, n_steps, max_loss, recipe))
+    done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memory_is_bounded_and_does_not_grow_with_the_steps(benchmark, tmp_path, case):
+    make, n_images, steps = CASES[case]
+    make().save(tmp_path / "network.npz")
+    found = {}
+
+    def measure():
+        for n_steps in steps:
+            found[n_steps] = measured(tmp_path / "network.npz", n_images, n_steps)
+
+    benchmark.pedantic(measure, rounds=1)
+    peaks = {n_steps: one["peak"] for n_steps, one in found.items()}
+    fitted = slope(list(peaks), list(peaks.values()))
+    benchmark.extra_info.update(environment=environment(), found=found, slope=fitted)
+    listed = ", ".join(f"{t} steps: {one['peak'] / 1e6:.0f} MB, {one['seconds']:.1f} CPU s" for t, one in found.items())
+    print(f"\n{case}, {n_images} images, {listed}; slope of memory {fitted:.2f}")
+    assert max(peaks.values()) < MOST
+    assert fitted < 0.15  # blocks are never filled to the last number; in proportion it would be 1
+
+
+def test_memory_does_not_grow_with_the_images(benchmark, tmp_path):
+    cnn((1, 2, 1)).save(tmp_path / "network.npz")
+    found = {}
+
+    def measure():
+        for n_images in (30, 100, 300, 1000):
+            found[n_images] = measured(tmp_path / "network.npz", n_images, 1)
+
+    benchmark.pedantic(measure, rounds=1)
+    peaks = {n_images: one["peak"] for n_images, one in found.items()}
+    fitted = slope(list(peaks), list(peaks.values()))
+    benchmark.extra_info.update(environment=environment(), found=found, slope=fitted)
+    listed = ", ".join(f"{n}: {one['peak'] / 1e6:.0f} MB" for n, one in found.items())
+    print(f"\nby images, {listed}; slope of memory {fitted:.2f}")
+    assert max(peaks.values()) < MOST
+    assert fitted < 0.25
