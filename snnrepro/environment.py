@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=None)  # a distribution's files are read for it, and every measured cell asks
 def library_version(name: str) -> str | None:
     """Return the installed version of a distribution, or None."""
     try:

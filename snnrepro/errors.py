@@ -20,10 +20,12 @@ class UnsupportedError(ModelError):
     ----------
     problems : tuple of str
         One per node: operator, name and reason.
+    hint : str
+        What would help, or nothing.
     """
 
     def __init__(self, problems: Sequence[str], hint: str = "") -> None:
-        self.problems = tuple(problems)
+        self.problems, self.hint = tuple(problems), hint
         super().__init__("these nodes cannot be converted:\n  " + "\n  ".join(self.problems) + (hint and f"\n{hint}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
@@ -22,9 +23,10 @@ NAMES = {
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-MOST_GATHERED = 20_000
-"""Images taken of what gives them one after the other: it may never end."""
+MOST_NUMBERS = 2**28
+"""Numbers taken of what gives images one after the other (1 GB as float32): it may never end."""
 
+_IN_PARTS = "give it in parts (itertools.islice, Dataset.take), or as a file that is mapped (.npy)"
 _WHAT_TO_WRITE = "write them with numpy.savez(path, x=images, y=labels)"
 
 
@@ -62,22 +64,23 @@ def read_images(path: Path, part: str = "test") -> tuple[AnyArray, AnyArray | No
     return x, y
 
 
-def gathered(given: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
+def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) -> tuple[Any, Any]:
     """Return images and labels (or None) of what was given for them.
 
     Parameters
     ----------
     given : Any
         Images; a pair of images and labels, as a tuple or a list; or what gives images, pairs, or batches of either one
-        after the other: a ``tf.data.Dataset``, a PyTorch DataLoader, a generator. Of these at most `MOST_GATHERED`
-        images are taken.
+        after the other: a ``tf.data.Dataset``, a PyTorch DataLoader, a generator.
     input_shape : tuple of int
         Of one image: it tells an image from a batch.
+    most : int, optional
+        Of what gives one after the other, so many images are enough: it is asked for no more. Default: all are taken.
 
     Raises
     ------
     DataError
-        It gives nothing, or what it gives cannot be put together.
+        It gives nothing, more than `MOST_NUMBERS` numbers, or what cannot be put together.
     """
     if isinstance(given, tuple) and len(given) == 2:
         return given
@@ -87,29 +90,31 @@ def gathered(given: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
         return given, None
     if isinstance(given, (str, bytes, dict)):
         raise DataError(f"images must be numbers, got {type(given).__name__}")
+    kind = type(given).__name__
     images, labels = [], []
     total = 0
     for item in _batches(given):
         pair = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
         batch, wanted = numbers(pair[0], "images"), None if pair[1] is None else numbers(pair[1], "labels")
         if batch.ndim not in (len(input_shape), len(input_shape) + 1):
-            raise DataError(
-                f"images {input_shape} or batches of them are needed, this {type(given).__name__} gives {batch.shape}"
-            )
+            raise DataError(f"images {input_shape} or batches of them are needed, this {kind} gives {batch.shape}")
         if batch.ndim == len(input_shape):  # a single image
             batch, wanted = batch[np.newaxis], None if wanted is None else wanted[np.newaxis]
         images.append(batch)
         labels.append(wanted)
         total += len(batch)
-        if total >= MOST_GATHERED:
+        if total * math.prod(input_shape) > MOST_NUMBERS:
+            most_taken = total - len(batch)
+            raise DataError(f"this {kind} gives more than {most_taken} images, too many for one call; {_IN_PARTS}")
+        if most is not None and total >= most:
             break
     if not images:
-        raise DataError(f"images are needed, and this {type(given).__name__} gives none")
+        raise DataError(f"images are needed, and this {kind} gives none")
     try:
         x = np.concatenate(images)
         return x, None if labels[0] is None else np.concatenate([one for one in labels if one is not None])
     except ValueError as error:
-        raise DataError(f"what this {type(given).__name__} gives cannot be put together: {one_line(error)}") from error
+        raise DataError(f"what this {kind} gives cannot be put together: {one_line(error)}") from error
 
 
 def _batches(given: Iterable[Any]) -> Iterator[Any]:

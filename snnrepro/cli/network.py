@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from snnrepro.spiking.evaluate import Evaluation
 
 
-@click.command()
+@click.command(epilog=options.MODEL_IS)
 @options.model
 @options.as_json
 def inspect(model: Path, as_json: bool) -> None:
-    """Show the layers, shapes and parameters of MODEL (.onnx or .npz), or every node that cannot be converted.
+    """Show the layers, shapes and parameters of MODEL, or every node that cannot be converted.
 
     Exit status 1 if any node cannot be converted.
 
@@ -64,10 +64,10 @@ def inspect(model: Path, as_json: bool) -> None:
         click.echo(str(spiking))
 
 
-@click.command()
+@click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
 @options.model
 @click.option("-o", "--output", type=options.PATH, required=True, help="The npz file to write the spiking network to.")
-@click.option("--calibration", type=options.PATH, help="A file or folder of images (and labels).")
+@click.option("--calibration", type=options.PATH, help="Images like those it was trained on (and labels).")
 @click.option("--recipe", type=options.RECIPE, default="balanced", show_default=True, help="How neurons are made.")
 @click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {DEFAULT_N_STEPS}]")
 @click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most so many points.")
@@ -85,7 +85,7 @@ def convert(
     task: str | None,
     as_json: bool,
 ) -> None:
-    """Turn MODEL (.onnx or .npz) into a spiking network, without retraining.
+    """Turn MODEL into a spiking network, without retraining.
 
     What it loses is measured on the first calibration images, those that the neurons are fitted on.
 
@@ -127,7 +127,7 @@ def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str
         raise click.BadParameter(f"{value!r} is neither 'certain' nor a number") from None
 
 
-@click.command()
+@click.command(epilog=options.IMAGES_ARE)
 @click.argument("spiking", type=options.PATH)
 @options.data
 @click.option("--n-steps", type=options.STEPS, help="Time steps to run.  [default: those it was made for]")
@@ -155,7 +155,7 @@ def run(
     task: str | None,
     as_json: bool,
 ) -> None:
-    """Run SPIKING (.npz, from `snnrepro convert`) on the images `x` of DATA (.npz); with labels `y`, judge its answers.
+    """Run SPIKING (.npz, from `snnrepro convert`) on the images of DATA; with labels, judge its answers.
 
     Example: snnrepro run spiking.npz test.npz
     """
@@ -180,7 +180,7 @@ def run(
             click.echo(f"written: {output}")
 
 
-@click.command()
+@click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
 @options.model
 @options.data
 @click.option("--recipe", type=options.RECIPE, help="Compare the spiking network of this recipe too.")
@@ -190,7 +190,7 @@ def run(
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
 @options.as_json
 def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: int, as_json: bool) -> None:
-    """Compare MODEL with what is made of it, hop by hop and layer by layer, on the images `x` of DATA (.npz).
+    """Compare MODEL with what is made of it, hop by hop and layer by layer, on the images of DATA.
 
     With --recipe the first 1,000 images calibrate the neurons, and two hops are added: what the neurons' rate curves
     cost, and what too few steps cost. Exit status 1 if a layer differs; the first one is named.

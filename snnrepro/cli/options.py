@@ -18,6 +18,12 @@ SIMULATOR = click.Choice(list(SIMULATORS))
 MODEL = click.Choice(MODELS)
 PROFILE = click.Choice(list(PROFILES))
 
+MODEL_IS = "MODEL: an .onnx file, a .keras or .h5 file or SavedModel folder of Keras, or an .npz archive of snnrepro."
+IMAGES_ARE = (
+    "Images: an .npz file with x or x_test, images or arr_0 (labels: y or y_test, labels or arr_1), an .npy file, or a "
+    "folder with a folder of image files for each class."
+)
+
 model = click.argument("model", type=PATH)
 data = click.argument("data", type=PATH)
 task = click.option(

@@ -7,7 +7,7 @@ operators in `KNOWN` are computed, each after a bound of its result's size, foun
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, cast
 
 import numpy as np
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     Arrays = Sequence[AnyArray]
 
+FREE_BATCH = 1_000_003
+"""Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
+
+OTHER_BATCH = 999_983
+"""Stands for it too: a constant that differs between both depends on the size of the batch."""
+
 LARGEST_COMPUTED = 2**28
 """Constants that nodes compute have at most this many numbers in all; the largest VGG declares 144 million."""
 
@@ -31,9 +37,13 @@ def evaluate_constant(
     inputs: Sequence[AnyArray | None],
     attributes: Mapping[str, Any],
     opset: int,
+    batch: int,
     room: int = LARGEST_COMPUTED,
 ) -> dict[str, AnyArray]:
     """Return the outputs of a node by name, its inputs being constants.
+
+    What is as long as the batch and the same for every image (zeros of the input's shape, say) is a view of its one
+    row, however long: see `is_repeated`.
 
     Parameters
     ----------
@@ -45,6 +55,8 @@ def evaluate_constant(
         Its attributes, tensors as arrays.
     opset : int
         The model's operator set.
+    batch : int
+        The size of the batch axis, or `FREE_BATCH`.
     room : int
         How many numbers its outputs may have.
 
@@ -56,17 +68,51 @@ def evaluate_constant(
     if proto.op_type == "Constant":
         return {proto.output[0]: _constant(attributes)}
     check_known(proto)
-    present = [array for array in inputs if array is not None]
+    rows = _one_row(proto.op_type, inputs, batch)
+    repeated = any(row is not array for row, array in zip(rows, inputs))
+    if repeated and proto.op_type == "Shape" and not attributes:
+        return {proto.output[0]: np.array(np.shape(cast("AnyArray", inputs[0])), np.int64)}
+    present = [array for array in rows if array is not None]
     if any(array.dtype.kind not in "fiub" for array in present):
         raise ModelError("only constants of numbers and truth values are computed")
     size = KNOWN[proto.op_type](present, attributes)
     if size > room:
         raise ModelError(f"its declared result has up to {size} numbers, all constants together may have {room}")
     if proto.op_type == "ConstantOfShape":  # by far the most frequent, and trivial: no session for it
-        return {proto.output[0]: _constant_of_shape(attributes, present[0])}
-    if proto.op_type in ("Div", "Mod"):
-        _check_division(*present)
-    return _run(proto, inputs, opset)
+        results = {proto.output[0]: _constant_of_shape(attributes, present[0])}
+    else:
+        if proto.op_type in ("Div", "Mod"):
+            _check_division(*present)
+        results = _run(proto, rows, opset)
+    if repeated:
+        return {name: np.broadcast_to(row, (batch, *row.shape[1:])) for name, row in results.items()}
+    return results
+
+
+def is_repeated(array: AnyArray, batch: int) -> bool:
+    """Whether a constant is as long as the batch and a view of one row: it is the same for every image."""
+    return batch > 1 and array.ndim > 0 and array.shape[0] == batch and array.strides[0] == 0
+
+
+def _one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) -> Sequence[AnyArray | None]:
+    """Return the inputs that give one row of a result as long as the batch; the inputs themselves if none is."""
+    present = [array for array in inputs if array is not None]
+    rank = max((array.ndim for array in present), default=0)
+    long = [array for array in present if is_repeated(array, batch)]
+    if long:
+        by_row = op_type == "Shape" or (
+            op_type in _ELEMENTWISE.split()
+            and all(array.ndim == rank for array in long)
+            and all(is_repeated(array, batch) or array.ndim < rank or array.shape[0] == 1 for array in present)
+        )
+        if by_row:
+            return [array[:1] if array is not None and is_repeated(array, batch) else array for array in inputs]
+    if op_type in ("ConstantOfShape", "Expand", "Tile") and batch > 1:
+        *data, sizes = present
+        first, *rest = _whole(sizes) or [0]
+        if first == batch and all(array.ndim <= len(rest) or array.shape[0] == 1 for array in data):
+            return [*data, np.array([1, *rest], np.int64)]
+    return inputs
 
 
 def check_known(proto: onnx.NodeProto) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterator
 
-from snnrepro.errors import DependencyError, ModelError
+from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
 from snnrepro.readers.onnx import read_onnx
@@ -24,6 +25,7 @@ _SHAPE_UNKNOWN = (
     "this {name} model does not know the shape of its input; give it one: make keras.Input(shape=(...)) its first "
     "layer, or call model.build((None, ...)) with the shape of a batch of images"
 )
+_UNWRAPPED = "Dense works on every step of a sequence without TimeDistributed"
 _NO_GRAPH = "a functional or a Sequential Keras model is needed, got {name}: make keras.Model(inputs, outputs) of it"
 
 
@@ -104,8 +106,32 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
 
 
 def read_keras(model: Any) -> Network:
-    """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`."""
-    return read_onnx(to_onnx(model))
+    """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
+    proto = to_onnx(model)
+    try:
+        return read_onnx(proto)
+    except UnsupportedError as error:
+        layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
+        hint = "\n".join(filter(None, (_UNWRAPPED if "TimeDistributed" in layers.values() else "", error.hint)))
+        raise UnsupportedError([_with_layer(problem, layers) for problem in error.problems], hint) from error
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Return the layers of a model and of the models inside it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+
+
+def _with_layer(problem: str, layers: dict[str, str]) -> str:
+    """Return a problem with the innermost Keras layer whose name is part of the node's; Keras 3 adds a number to it."""
+    node, reason = problem.split(": ", 1)
+    for part in reversed(node.strip("'").split("/")[:-1]):
+        name = part if part in layers else re.sub(r"_\d+$", "", part)
+        if name in layers:
+            return f"{node} (Keras layer {name!r}, {layers[name]}): {reason}"
+    return problem
 
 
 def _inputs(model: Any) -> list[Any]:

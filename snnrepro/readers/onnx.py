@@ -7,7 +7,7 @@ import re
 import reprlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -18,17 +18,16 @@ from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Reshape, Select
 from snnrepro.network.padding import LARGEST
 from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
-from snnrepro.readers.constants import LARGEST_COMPUTED, check_known, evaluate_constant
+from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
+from snnrepro.readers.operators.elementwise import PRODUCT
+from snnrepro.readers.stand_ins import inferred
+from snnrepro.readers.values import Value, Values
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
-
-    Value = Union[AnyArray, Variable, None]
-
-FREE_BATCH = 1_000_003
-"""Stands for a free batch axis in shape arithmetic: a prime that no model has as a size."""
+    from snnrepro.network.padding import Shape
 
 _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
 _UNSUPPORTED = "this operator is not supported"
@@ -76,13 +75,13 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
 def _read_file(path: Path) -> Network:
     model, sha256 = parse(path)
     tensors = Tensors(path.parent)
-    values = _initializers(model.graph, tensors)
+    initializers = _initializers(model.graph, tensors)
     # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
     del model.graph.initializer[:]
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
-    return _Reader(rest, tensors, values).network({"file": path.name, "sha256": sha256})
+    return _Reader(rest, tensors, initializers).network({"file": path.name, "sha256": sha256})
 
 
 class _Reader:
@@ -94,18 +93,18 @@ class _Reader:
         The model.
     tensors : Tensors
         Reads the tensors in attributes.
-    values : dict
-        Every value by name: the initializers at first; then a constant, a Variable, or None for an input that is left
-        out (the empty name).
+    initializers : dict
+        The constants that it holds; the dict is emptied.
     """
 
-    def __init__(self, model: onnx.ModelProto, tensors: Tensors, values: dict[str, Value]) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: Tensors, initializers: dict[str, AnyArray]) -> None:
         graph = model.graph
-        held = sum(value.size for value in values.values() if isinstance(value, np.ndarray))
-        self._graph, self._tensors, self._values = graph, tensors, values
+        held = sum(array.size for array in initializers.values())
+        self._model, self._graph, self._tensors = model, graph, tensors
         self._opset = _opset(model)
-        self._input, self._batch = _only_input(graph, values)
-        values.update({"": None, self._input.name: self._input})
+        self._input, self._batch = _only_input(graph, initializers)
+        self._values = Values({**initializers, "": None, self._input.name: self._input}, self._batch)
+        initializers.clear()
         # For every name the types of the operators that read it; the empty type for the graph's output.
         self._readers: dict[str, set[str]] = {value.name: {""} for value in graph.output}
         for proto in graph.node:
@@ -113,9 +112,9 @@ class _Reader:
                 self._readers.setdefault(name, set()).add(proto.op_type)
         # The model's own functions; since onnx 1.10.
         self._functions = {(function.domain, function.name) for function in getattr(model, "functions", ())}
-        # How many numbers the constants still to be computed may have, and the arrays of the layers still to come: a
-        # tied weight is copied where a layer needs it transposed or scaled.
-        self._constant_room, self._layer_room = LARGEST_COMPUTED, LARGEST_COMPUTED + 4 * held
+        # How many numbers the arrays of the layers still to come may have: a tied weight is copied where a layer needs
+        # it transposed or scaled.
+        self._layer_room = LARGEST_COMPUTED + 4 * held
 
     def network(self, sources: dict[str, str]) -> Network:
         """Return the model as a network."""
@@ -145,9 +144,12 @@ class _Reader:
         problems: list[str] = []
         later = {name: index for index, proto in enumerate(self._graph.node) for name in proto.output}
         failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
+        shapes: dict[str, Shape] | None = None  # of what stands in for what failed
         for index, proto in enumerate(self._graph.node):
             # What nothing gives would be computed at run time too, for all that is known.
-            computed = any(failed.get(name, not self._is_constant(name)) for name in proto.input) or _has_graph(proto)
+            computed = any(failed.get(name, not self._values.is_constant(name)) for name in proto.input) or _has_graph(
+                proto
+            )
             outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
             try:
                 missing = [name for name in proto.input if name not in self._values and name not in failed]
@@ -168,15 +170,16 @@ class _Reader:
             except ModelError as error:
                 label = f"{proto.op_type} {proto.name or f'#{index}'!r}"
                 problems.append(f"{label}: {error}")
-                failed.update(outputs)
+                if shapes is None:
+                    shapes = inferred(self._model, self._values, self._input, self._batch)
+                for name, at_run_time in outputs.items():
+                    if at_run_time and name in shapes and name not in self._values:
+                        self._values[name] = Variable(name, shapes[name])
+                    else:
+                        failed[name] = at_run_time
         if problems:
-            unsupported = any(_UNSUPPORTED in problem for problem in problems)
-            raise UnsupportedError(problems, _hint(self._graph) if unsupported else "")
+            raise UnsupportedError(problems, _hint(self._graph, problems))
         return nodes
-
-    def _is_constant(self, name: str) -> bool:
-        """Whether a value is there and not computed at run time; the empty name is."""
-        return name in self._values and not isinstance(self._values[name], Variable)
 
     def _checked(self, proto: onnx.NodeProto) -> list[Node]:
         """Return a node's layers; whatever goes wrong in a handler is a ModelError."""
@@ -204,19 +207,16 @@ class _Reader:
 
     def _layers(self, proto: onnx.NodeProto) -> list[Node]:
         """Return the layers of a node, none where its value is a constant, and keep the values that it gives."""
-        computed = not all(map(self._is_constant, proto.input))
+        computed = not all(map(self._values.is_constant, proto.input))
         self._check_supported(proto, computed)
-        inputs = [self._values[name] for name in proto.input]
         outputs = [name for name in proto.output if name]
         if not outputs or outputs != list(proto.output[: len(outputs)]) or len(set(outputs)) < len(outputs):
             raise ModelError(f"its outputs {reprlib.repr(list(proto.output))} must be named, each differently")
         attributes = self._attributes(proto)
         if not computed:
-            arrays = [value for value in inputs if not isinstance(value, Variable)]
-            results = evaluate_constant(proto, arrays, attributes, self._opset, self._constant_room)
-            self._constant_room -= sum(array.size for array in results.values()) if proto.op_type != "Constant" else 0
-            self._values.update(results)
+            self._values.compute(proto, attributes, self._opset)
             return []
+        inputs = self._values.inputs(proto)
         _check_folded(proto, inputs)
         only_first = not any(name in self._readers for name in outputs[1:])
         read_by = frozenset(self._readers.get(outputs[0], ()))
@@ -228,6 +228,9 @@ class _Reader:
                 renamed[value.name] = name
                 value = replace(value, name=name)
             self._values[name] = value
+            if isinstance(value, np.ndarray):  # of a Shape
+                other = handle(proto.op_type, replace(call, batch=OTHER_BATCH), inputs, attributes)
+                self._values.differs(name, value, other)
         return [
             Node(renamed.get(node.name, node.name), tuple(renamed.get(name, name) for name in node.inputs), node.layer)
             for node in call.nodes
@@ -271,17 +274,19 @@ def _without_stand_in(message: str) -> str:
     """Return a message with "batch" for the number that stands for a free batch axis, "3*batch" for its multiples."""
 
     def named(found: re.Match[str]) -> str:
-        times, rest = divmod(int(found[0]), FREE_BATCH)
-        return found[0] if rest or not times else ("batch" if times == 1 else f"{times}*batch")
+        times, power = int(found[0]), 0
+        while times and times % FREE_BATCH == 0:
+            times, power = times // FREE_BATCH, power + 1
+        return "*".join([str(times)] * (times != 1 or not power) + ["batch"] * power)
 
     return re.sub(r"\b\d{7,20}\b", named, message)
 
 
-def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, Value]:
+def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, AnyArray]:
     sparse = [tensor.values.name for tensor in graph.sparse_initializer]
     if sparse:
         raise ModelError(f"sparse initializers are not supported: {reprlib.repr(sparse)}; write them as dense ones")
-    values: dict[str, Value] = {}
+    values: dict[str, AnyArray] = {}
     for tensor in graph.initializer:
         if not tensor.name or tensor.name in values:
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
@@ -296,12 +301,14 @@ def _opset(model: onnx.ModelProto) -> int:
     return int(opset)
 
 
-def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Variable, int]:
+def _only_input(graph: onnx.GraphProto, initializers: Mapping[str, AnyArray]) -> tuple[Variable, int]:
     """Return the graph's one input that is no constant, and the size of its batch axis."""
-    inputs = [value for value in graph.input if value.name not in values]
+    inputs = [value for value in graph.input if value.name not in initializers]
     if len(inputs) != 1 or not inputs[0].name:
-        names = reprlib.repr([value.name for value in inputs])
-        raise ModelError(f"one input is needed, the model has {len(inputs)}: {names}")
+        names = [value.name for value in inputs]
+        inner = [name for name in names if "/" in name]
+        lost = f"; {_LOST.format(names=reprlib.repr(inner))}" if inner and len(inner) < len(names) else ""
+        raise ModelError(f"one input is needed, the model has {len(inputs)}: {reprlib.repr(names)}{lost}")
     where, tensor = f"input {inputs[0].name!r}", inputs[0].type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         types = {number: name for name, number in TensorProto.DataType.items()}
@@ -311,7 +318,8 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
     if not dims or free:
         raise ModelError(
             f"{where}: every axis but the first (the batch) needs a fixed size; "
-            f"not fixed: axes {reprlib.repr(free) if free else 'all'}"
+            f"not fixed: axes {reprlib.repr(free) if free else 'all'}; name them (in Keras: keras.Input(shape=(64, 64, "
+            "3))) and write the model again, without dynamic axes"
         )
     shape = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(shape) > 16 or math.prod(shape) > LARGEST:
@@ -321,18 +329,37 @@ def _only_input(graph: onnx.GraphProto, values: Mapping[str, Value]) -> tuple[Va
     return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
 
 
+_LOST = (
+    "{names} look like constants whose values Keras left out of the file when it wrote it (an adapted Normalization's, "
+    "say): load the Keras model itself"
+)
+
+
 def _has_graph(proto: onnx.NodeProto) -> bool:
     """Whether a node computes by a graph of its own (Loop, If, Scan), which may read what its inputs do not name."""
     return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in proto.attribute)
 
 
-def _hint(graph: onnx.GraphProto) -> str:
-    """Return what would help where operators are not supported."""
-    curved = sorted({proto.op_type for proto in graph.node} & _CURVED)
-    advice = f"train with ReLU, LeakyReLU or ReLU6 in the place of {', '.join(curved)}\n" if curved else ""
-    return f"{advice}supported: {', '.join(sorted(HANDLERS))}"
+def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
+    """Return what would help, a line each."""
+    kinds = {proto.op_type for proto in graph.node}
+    lines = []
+    if kinds & _CURVED:
+        lines.append(f"train with ReLU, LeakyReLU or ReLU6 in the place of {', '.join(sorted(kinds & _CURVED))}")
+    if kinds & _SIGMOIDS and any(PRODUCT in problem for problem in problems):
+        lines.append(
+            "a value times its own sigmoid is Swish (SiLU): train with ReLU in its place; times another's it is a "
+            "gate: train without"
+        )
+    if kinds & _RECURRENT:
+        lines.append(f"recurrent layers ({', '.join(sorted(kinds & _RECURRENT))}) cannot be converted: train without")
+    if any(_UNSUPPORTED in problem for problem in problems):
+        lines.append(f"supported: {', '.join(sorted(HANDLERS))}")
+    return "\n".join(lines)
 
 
+_SIGMOIDS = frozenset(("Erf", "HardSigmoid", "Sigmoid", "Tanh"))
+_RECURRENT = frozenset(("GRU", "LSTM", "Loop", "RNN", "Scan"))
 _CURVED = frozenset(
     ("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Selu", "Softplus", "Softsign", "Swish", "Tanh")
 )

@@ -122,7 +122,9 @@ def convert(
             "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
             "one of them between its layers"
         )
-    images, given = (None, None) if calibration is None else gathered(calibration, network.input_shape)
+    images = given = None
+    if calibration is not None:
+        images, given = gathered(calibration, network.input_shape, MOST_IMAGES if max_loss is None else None)
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
     done = progress or (lambda _: None)

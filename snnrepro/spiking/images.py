@@ -23,6 +23,9 @@ _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
 """How far images may reach beyond the calibration images' range, which share of it they fill at least (both over the
 range), and how far the mean of a channel may lie aside (in standard deviations)."""
 
+_SEEN = 0.1
+"""Share of its fair share of the images from which on a class is among them."""
+
 
 def described(x: FloatArray) -> dict[str, Any]:
     """Return range, and mean and standard deviation of each channel, of images ``(n_images, *input_shape)``.
@@ -106,11 +109,13 @@ def warn_of_poor_calibration(x: FloatArray, answers_of: Callable[[FloatArray], A
         )
     elif wanted and len(x) >= wanted:
         some = x[:: len(x) // wanted]
-        n_given = len(np.unique(answers_of(some)))
+        counts = np.unique(answers_of(some), return_counts=True)[1]
+        # A few wrong answers are no sign of a class.
+        n_given = int(np.sum(counts >= _SEEN * len(some) / task.n_classes))
         if 2 * n_given < task.n_classes:
             problem = (
-                f"the trained network answers only {n_given} of its {task.n_classes} classes to the {len(some):,} "
-                "calibration images that are looked at: are they sorted by class? shuffle them"
+                f"nearly all of the {len(some):,} calibration images that are looked at are of {n_given} of the "
+                f"network's {task.n_classes} classes: are they sorted by class? shuffle them"
             )
     if problem:
         warnings.warn(problem, DataWarning, stacklevel=4)

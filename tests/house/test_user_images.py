@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import snnrepro
-from snnrepro.user_images import MOST_GATHERED, gathered, read_images
+from snnrepro import user_images
+from snnrepro.user_images import gathered, read_images
 from tests.helpers.command_line import run_command
 from tests.helpers.event_cases import small
 
@@ -39,12 +40,22 @@ def test_single_images_one_after_the_other_are_put_together():
     np.testing.assert_array_equal(gathered((image for image in X), (4, 3))[0], X)
 
 
-def test_what_never_ends_is_left_after_enough_images():
-    def endless():
-        while True:
-            yield X
+def _endless():
+    while True:
+        yield X
 
-    assert MOST_GATHERED <= len(gathered(endless(), (4, 3))[0]) < MOST_GATHERED + 30
+
+@given(st.integers(1, 200))
+def test_what_never_ends_is_left_where_some_images_are_enough(most):
+    assert most <= len(gathered(_endless(), (4, 3), most)[0]) < most + 30
+
+
+def test_what_never_ends_is_refused_where_all_images_are_asked_for(monkeypatch):
+    """Answers for the first 20,000 images of more were given as if they were all."""
+    monkeypatch.setattr(user_images, "MOST_NUMBERS", 1000 * 12)
+    with pytest.raises(snnrepro.DataError, match=r"gives more than 990 images, .* give it in parts"):
+        gathered(_endless(), (4, 3))
+    assert len(gathered(iter([X] * 33), (4, 3))[0]) == 990  # as many as fit are taken
 
 
 @pytest.mark.parametrize("pair", [(X, Y), [X, Y], [X.tolist(), Y.tolist()]])

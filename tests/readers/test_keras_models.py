@@ -231,7 +231,9 @@ def refusals(keras):
             return x
 
     one, other = keras.Input((2,)), keras.Input((2,))
+    inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="tanh", name="curved")])
     return {
+        "curved": said(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", name="curved_2"), inner])),
         "unbuilt": said(keras.Sequential([keras.layers.Dense(3)])),
         "subclassed": said(Subclassed()),
         "two inputs": said(keras.Model([one, other], keras.layers.add([one, other]))),
@@ -276,6 +278,8 @@ def in_keras_3(folder):
         import tf_keras
     read_one(trained(sequential(tf_keras, "cnn-112")), folder / "tf_keras cnn-112")
     report["tf.keras"] = tf.keras.__version__
+    wrapped = keras.layers.TimeDistributed(keras.layers.Dense(2, "relu"))
+    report["wrapped"] = said(keras.Sequential([keras.Input((3, 2)), wrapped]))
     model = functional(keras, "dense")
     keras.backend.backend = lambda: "jax"  # the others need packages of their own
     report["another backend"] = said(model)
@@ -445,10 +449,19 @@ def test_so_is_one_of_keras_3(keras_3):
     assert max(json.loads((keras_3 / "report.json").read_text())["built later"]) <= TOLERANCE
 
 
+def test_a_wrapped_dense_layer_of_keras_3_is_told_that_it_needs_no_wrapper(keras_3):
+    said = json.loads((keras_3 / "report.json").read_text())["wrapped"]
+    assert "(Keras layer 'time_distributed', TimeDistributed): the batch axis must stay first" in said
+    assert "Dense works on every step of a sequence without TimeDistributed" in said
+
+
 def _check_refusals(said):
     assert "keras.Input(shape=(...))" in said["unbuilt"]
     assert "model.build((None, ...))" in said["unbuilt"]
     assert "keras.Model(inputs, outputs)" in said["subclassed"]
+    assert "(Keras layer 'curved', Dense): this operator is not supported" in said["curved"]
+    assert "(Keras layer 'curved_2', Dense): this operator is not supported" in said["curved"]
+    assert "train with ReLU" in said["curved"]
     assert said["two inputs"] == "one input is needed, this Keras model has 2"
     assert "a Keras model is needed, got" in said["layer"]
     assert "Dense" in said["layer"]

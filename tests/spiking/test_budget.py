@@ -78,6 +78,19 @@ def test_many_images_find_the_steps_that_keep_the_budget():
     assert {n for n in STEPS_TRIED if 5 <= n <= 8} >= steps, "6 steps lose 0.19 points"
 
 
+def test_the_budget_is_kept_on_the_images_at_hand_and_typically_on_others():
+    """Where a whole standard error more was accepted, a budget of 1 point took conversions that lost 1.75."""
+    steps = np.array([_chosen(seed, 1000, 1.0).n_steps for seed in range(50)])
+    assert np.median(100 * _loses(steps)) <= 1.0
+
+
+def test_no_budget_at_all_is_kept_to_the_image():
+    labels, trained, made_for = _draw(3, 1000, _loses)
+    with pytest.raises(snnrepro.ModelError, match="keeps the loss within 0 points on the 1000 calibration images"):
+        cheapest(CLASSES, trained, np.zeros(1000), labels, 0, made_for)
+    cheapest(CLASSES, trained, np.zeros(1000), labels, 0, lambda n_steps: Fake(n_steps, trained))
+
+
 def test_images_that_cannot_resolve_the_budget_are_said_with_how_many_can():
     labels, trained, made_for = _draw(0, 500, _loses)
     with pytest.warns(DataWarning, match=r"^500 images cannot resolve 0.2 points; [\d,]+ can: the loss on them is"):
@@ -110,6 +123,23 @@ def test_labels_that_are_not_the_networks_are_refused(mixed):
         snnrepro.DataError, match=r"own accuracy .* is no better than chance .*in the order of the images"
     ):
         cheapest(CLASSES, trained, np.zeros(1000), wrong, 0.2, made_for)
+
+
+@pytest.mark.parametrize("n_kept", [2, 5, 8])
+def test_labels_that_count_some_classes_in_another_order_are_refused(n_kept):
+    """A few classes that keep their numbers are better than chance: three steps, "0.2 points", was what they gave."""
+    labels, trained, made_for = _draw(1, 1000, _loses)
+    order = np.r_[np.arange(n_kept), np.roll(np.arange(n_kept, 10), 1)]
+    with pytest.raises(snnrepro.DataError, match=r"would be 9\d\.\d\d % if the classes were counted in another order"):
+        cheapest(CLASSES, trained, np.zeros(1000), order[labels], 0.2, made_for)
+
+
+def test_a_network_that_confuses_two_classes_is_not_taken_for_another_order():
+    labels, trained, _ = _draw(1, 1000, _loses)
+    confused = np.where((labels == 3) & (np.arange(1000) % 3 > 0), 5, trained)  # two thirds of a class
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        cheapest(CLASSES, confused, np.zeros(1000), labels, 0.5, lambda n_steps: Fake(n_steps, confused))
 
 
 def test_what_always_answers_the_commonest_class_is_no_better_than_chance():

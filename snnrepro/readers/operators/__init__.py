@@ -1,6 +1,6 @@
 """The ONNX operators that can be read, one family a file; importing this package registers them all."""
 
-from snnrepro.readers.operators import elementwise, linear, pooling, shapes
+from snnrepro.readers.operators import elementwise, linear, piecewise, pooling, resize, shapes
 from snnrepro.readers.operators.registry import HANDLERS, ROW_WISE, Call, Variable, handle, handles
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "handle",
     "handles",
     "linear",
+    "piecewise",
     "pooling",
+    "resize",
     "shapes",
 ]

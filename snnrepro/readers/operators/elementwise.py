@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
-from snnrepro.network.padding import broadcast
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
@@ -22,57 +20,12 @@ from snnrepro.readers.operators.registry import (
     weights,
 )
 
+PRODUCT = "a product of two values"
+
 
 @handles("Relu", row_wise=True)
 def _relu(call: Call, x: Any) -> Any:
     return call.add(ReLU(), variable(x))
-
-
-@handles("Clip", row_wise=True, either=["min", "max"])
-def _clip(call: Call, x: Any, min: Any = None, max: Any = None) -> Any:
-    x = variable(x)
-    low, high = (None if bound is None else number(bound, name) for name, bound in (("min", min), ("max", max)))
-    largest = np.finfo(np.float32).max  # before opset 11 the defaults, spelt out by some exporters
-    low = None if low is None or low <= -largest else low
-    high = None if high is None or high >= largest else high
-    if low is None and high is None:
-        return x
-    low = 0.0 if low is None and x.rectified else low
-    if low != 0.0 or (high is not None and high <= 0.0):
-        raise ModelError(f"only a clip from 0 upwards (ReLU-N) can be converted, got {low} to {high}")
-    return call.add(ReLU(high), x)
-
-
-@handles("Max", row_wise=True)
-def _max(call: Call, *terms: Any) -> Any:
-    x, low = _bounded(terms)
-    if low != 0.0:
-        raise ModelError(f"only the larger of a value and 0 (ReLU) can be converted, got {low}")
-    return x if x.rectified else call.add(ReLU(x.bound), x)
-
-
-@handles("Min", row_wise=True)
-def _min(call: Call, *terms: Any) -> Any:
-    x, high = _bounded(terms)
-    if not high > 0.0:
-        raise ModelError(f"only the smaller of a value and a number above 0 (ReLU-N) can be converted, got {high}")
-    if x.rectified:
-        return call.add(ReLU(high), x)
-    if call.read_by == {"Max"}:
-        return replace(x, bound=high)  # the Max, which is behind it, makes a ReLU-N of both
-    raise ModelError(f"the smaller of a value and {high} is ReLU-N only behind a ReLU or before a Max with 0")
-
-
-def _bounded(terms: Sequence[Any]) -> tuple[Variable, float]:
-    """Return the one variable and the one number of a Min or Max."""
-    variables = [term for term in terms if isinstance(term, Variable)]
-    if len(variables) != 1 or len(terms) != 2:
-        raise ModelError(f"one value and one constant number are needed, got {len(variables)} values of {len(terms)}")
-    x, constant = variables[0], next(term for term in terms if not isinstance(term, Variable))
-    values = per_image(weights(constant, "the bound"), x.rank, "the bound")
-    if not values.size or np.any(values != values.flat[0]) or broadcast(x.shape, values.shape) != x.shape:
-        raise ModelError(f"the bound must be one number for the value of shape {x.shape}, got a shape {values.shape}")
-    return x, float(values.flat[0])
 
 
 @handles("LeakyRelu", row_wise=True)
@@ -112,7 +65,8 @@ def _log_softmax(call: Call, x: Any, *, axis: Any = None) -> Any:
     return call.add(Softmax(_softmax_axes(call, x, axis), log=True), x)
 
 
-def _affine(call: Call, x: Variable, scale: Any, offset: Any) -> Any:
+def affine(call: Call, x: Variable, scale: Any, offset: Any) -> Variable:
+    """Return ``scale * x + offset``; None for a factor of 1 and an offset of 0."""
     one, zero = np.ones((), np.float32), np.zeros((), np.float32)
     return call.add(
         Affine(
@@ -128,7 +82,7 @@ def _add(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
         return call.add(Add(), a, b)
     x, offset = (a, b) if isinstance(a, Variable) else (b, a)
-    return _affine(call, variable(x), None, offset)
+    return affine(call, variable(x), None, offset)
 
 
 @handles("Sum")
@@ -137,7 +91,7 @@ def _sum(call: Call, *terms: Any) -> Any:
     total = variables[0] if len(variables) == 1 else call.add(Add(), *variables)
     for term in terms:
         if not isinstance(term, Variable):
-            total = _affine(call, total, None, term)
+            total = affine(call, total, None, term)
     return total
 
 
@@ -145,23 +99,23 @@ def _sum(call: Call, *terms: Any) -> Any:
 def _sub(call: Call, a: Any, b: Any) -> Any:
     minus_one = np.full((), -1, np.float32)
     if isinstance(a, Variable) and isinstance(b, Variable):
-        return call.add(Add(), a, _affine(call, b, minus_one, None))
+        return call.add(Add(), a, affine(call, b, minus_one, None))
     if isinstance(a, Variable):
-        return _affine(call, a, None, -weights(b, "the constant"))
-    return _affine(call, variable(b), minus_one, a)
+        return affine(call, a, None, -weights(b, "the constant"))
+    return affine(call, variable(b), minus_one, a)
 
 
 @handles("Neg", row_wise=True)
 def _neg(call: Call, x: Any) -> Any:
-    return _affine(call, variable(x), np.full((), -1, np.float32), None)
+    return affine(call, variable(x), np.full((), -1, np.float32), None)
 
 
 @handles("Mul", row_wise=True)
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        raise ModelError("a product of two values that are both computed at run time is not linear in spikes")
+        raise ModelError(f"{PRODUCT} that are both computed at run time is not linear in spikes")
     x, factor = (a, b) if isinstance(a, Variable) else (b, a)
-    return _affine(call, variable(x), factor, None)
+    return affine(call, variable(x), factor, None)
 
 
 @handles("Div", row_wise=True)
@@ -169,7 +123,7 @@ def _div(call: Call, a: Any, b: Any) -> Any:
     x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
     if not np.all(divisor):
         raise ModelError("the divisor holds a 0")
-    return _affine(call, x, np.float32(1) / divisor, None)
+    return affine(call, x, np.float32(1) / divisor, None)
 
 
 @handles("Identity", row_wise=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import AveragePool, MaxPool, Pads, Reduce, Reshape
 from snnrepro.network.padding import Shape, window
+from snnrepro.readers.operators.elementwise import affine
 from snnrepro.readers.operators.linear import per_axis, resolve_pads
 from snnrepro.readers.operators.registry import Call, Variable, handles, inner_axis, integers, variable
 
@@ -94,6 +98,13 @@ def _over_space(call: Call, x: Variable, kind: str) -> Variable:
 @handles("ReduceMean", either=["axes"])
 def _reduce_mean(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
     return _reduce(call, variable(x), "mean", axes, keepdims, noop_with_empty_axes)
+
+
+@handles("ReduceSum", either=["axes"])
+def _reduce_sum(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+    x = variable(x)
+    mean = _reduce(call, x, "mean", axes, keepdims, noop_with_empty_axes)
+    return affine(call, mean, np.float32(math.prod(x.shape) / math.prod(mean.shape)), None)
 
 
 @handles("ReduceMax", either=["axes"])

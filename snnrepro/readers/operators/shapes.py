@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.layers import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.network.layers import Affine, Concat, Pad, Reshape, Select, Transpose
 from snnrepro.network.padding import LARGEST, Shape, spatial_pads
 from snnrepro.readers.operators.registry import (
     Call,
@@ -20,9 +20,13 @@ from snnrepro.readers.operators.registry import (
     inner_axis,
     integers,
     number,
+    per_image,
     variable,
     weights,
 )
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, IntArray
 
 MOST_INDICES = 2**20
 """Entries of one axis that a Select may name: as Python's numbers they take tens of megabytes."""
@@ -104,15 +108,47 @@ def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
 
 @handles("Concat")
 def _concat(call: Call, *values: Any, axis: int) -> Any:
-    inner = inner_axis(axis, next(value.rank for value in values if isinstance(value, Variable)))
-    return call.add(Concat(inner), *(variable(value, "every part") for value in values))
+    variables = [value for value in values if isinstance(value, Variable)]
+    inner = inner_axis(axis, variables[0].rank)
+    if len(variables) == len(values):
+        return call.add(Concat(inner), *variables)
+    parts, offsets = _with_room(call, values, inner)
+    joined = parts[0] if len(parts) == 1 else call.add(Concat(inner), *parts)
+    return call.add(Affine(np.ones((), np.float32), np.concatenate(offsets, inner)), joined)
+
+
+def _with_room(call: Call, values: Sequence[Any], axis: int) -> tuple[list[Variable], list[AnyArray]]:
+    """Return the variables padded by zeros where constants stand beside them, and what is to be added to all."""
+    shape = next(value.shape for value in values if isinstance(value, Variable))
+    parts: list[tuple[Variable, list[int]]] = []
+    offsets: list[AnyArray] = []
+    leading = 0
+    for value in values:
+        if isinstance(value, Variable):
+            parts.append((value, [leading, 0]))
+            offsets.append(np.zeros(value.shape, np.float32))
+            leading = 0
+            continue
+        part = per_image(weights(value, "every part"), len(shape) + 1, "a part")
+        wanted = (*shape[:axis], *part.shape[axis : axis + 1], *shape[axis + 1 :])
+        if part.shape != wanted:
+            raise ModelError(f"a constant part of shape {part.shape} does not go beside a value of shape {shape}")
+        offsets.append(part)
+        if parts:
+            parts[-1][1][1] += part.shape[axis]
+        else:
+            leading += part.shape[axis]
+    no_pads = [(0, 0)] * len(shape)
+    padded = [
+        call.add(Pad((*no_pads[:axis], (pads[0], pads[1]), *no_pads[axis + 1 :]), 0.0), value) if any(pads) else value
+        for value, pads in parts
+    ]
+    return padded, offsets
 
 
 @handles("Pad", either=["pads", "value"])
 def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     x = variable(x)
-    if mode != "constant":
-        raise ModelError(f"only mode 'constant' can be converted, got {mode!r}")
     widths = integers(pads, "pads")
     if axes is not None:
         padded = [axis % x.rank for axis in integers(axes, "axes")]
@@ -123,7 +159,83 @@ def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = No
     pairs = spatial_pads(widths, x.rank)
     if pairs[0] != (0, 0):
         raise ModelError(f"the batch axis must stay as it is, got pads {pairs[0]} for it")
-    return call.add(Pad(pairs[1:], 0.0 if value is None else number(value, "the value")), x)
+    if mode == "constant":
+        return call.add(Pad(pairs[1:], 0.0 if value is None else number(value, "the value")), x)
+    if mode not in _PADDED:
+        raise ModelError(f"mode {mode!r} is none of constant, {', '.join(_PADDED)}")
+    taken: dict[int, Sequence[int]] = {}
+    for axis, (size, (before, after)) in enumerate(zip(x.shape, pairs[1:])):
+        if before or after:
+            check_length(size + max(before, 0) + max(after, 0))
+            entries = _PADDED[mode](np.arange(size), (max(before, 0), max(after, 0)))
+            taken[axis] = entries[max(-before, 0) : len(entries) - max(-after, 0)].tolist()
+    return selected(call, x, taken)
+
+
+_PADDED: Mapping[str, Callable[[IntArray, tuple[int, int]], IntArray]] = {
+    "edge": lambda entries, widths: np.pad(entries, widths, "edge"),
+    "reflect": lambda entries, widths: np.pad(entries, widths, "reflect"),
+    "wrap": lambda entries, widths: np.pad(entries, widths, "wrap"),
+}
+
+
+@handles("Gather")
+def _gather(call: Call, x: Any, indices: Any, *, axis: int = 0) -> Any:
+    x, places = variable(x), constant(indices, "the indices")
+    inner = inner_axis(axis, x.rank)
+    entries, size = integers(places, "the indices"), x.shape[inner]
+    if any(not -size <= entry < size for entry in entries) or not entries:
+        raise ModelError(f"indices from {-size} to {size - 1} are needed for an axis of {size}")
+    picked = selected(call, x, {inner: [entry % size for entry in entries]})
+    return _reshaped(call, picked, (*x.shape[:inner], *places.shape, *x.shape[inner + 1 :]))
+
+
+@handles("Expand")
+def _expand(call: Call, x: Any, shape: Any) -> Any:
+    x = variable(x)
+    wanted = integers(shape, "the shape")
+    rank = max(x.rank, len(wanted))
+    target = [1] * (rank - len(wanted)) + wanted
+    if rank > x.rank or target[0] not in (1, call.batch):
+        raise ModelError(f"the batch axis must stay first: {('batch', *x.shape)} to {wanted}")
+    if any(size not in (1, full) and full != 1 for size, full in zip(target[1:], x.shape)):
+        raise ModelError(f"{x.shape} cannot be expanded to {target[1:]} (without the batch)")
+    grown = {axis: size for axis, (size, own) in enumerate(zip(target[1:], x.shape)) if own == 1 and size > 1}
+    if math.prod(grown.values()) * math.prod(x.shape) > LARGEST:
+        raise ModelError(f"{x.shape} expanded to {target[1:]} has more than {LARGEST} numbers for one image")
+    for size in grown.values():
+        check_length(size)
+    return selected(call, x, {axis: [0] * size for axis, size in grown.items()})
+
+
+@handles("DepthToSpace")
+def _depth_to_space(call: Call, x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+    x = variable(x)
+    depth, height, width, block = *_image(x), blocksize
+    if block < 1 or depth % block**2 or mode not in ("DCR", "CRD"):
+        raise ModelError(f"{depth} channels in mode {mode!r} are no blocks of {block} x {block}")
+    rest = depth // block**2
+    parts = (block, block, rest) if mode == "DCR" else (rest, block, block)
+    split = call.add(Reshape((*parts, height, width)), x)
+    moved = call.add(Transpose((2, 3, 0, 4, 1) if mode == "DCR" else (0, 3, 1, 4, 2)), split)
+    return call.add(Reshape((rest, height * block, width * block)), moved)
+
+
+@handles("SpaceToDepth")
+def _space_to_depth(call: Call, x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+    x = variable(x)
+    depth, height, width, block = *_image(x), blocksize
+    if block < 1 or height % block or width % block or mode not in ("DCR", "CRD"):
+        raise ModelError(f"{height} x {width} in mode {mode!r} is not made of blocks of {block} x {block}")
+    split = call.add(Reshape((depth, height // block, block, width // block, block)), x)
+    moved = call.add(Transpose((2, 4, 0, 1, 3) if mode == "DCR" else (0, 2, 4, 1, 3)), split)
+    return call.add(Reshape((depth * block**2, height // block, width // block)), moved)
+
+
+def _image(x: Variable) -> tuple[int, int, int]:
+    if len(x.shape) != 3:
+        raise ModelError(f"channels, height and width are needed, got {x.shape}")
+    return x.shape[0], x.shape[1], x.shape[2]
 
 
 @handles("Slice", either=["starts", "ends", "axes"])
@@ -140,7 +252,7 @@ def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any =
             continue  # the whole batch
         inner = inner_axis(axis, x.rank)
         taken[inner] = range(*slice(begin, end, step).indices(x.shape[inner]))
-    return _selected(call, x, taken)
+    return selected(call, x, taken)
 
 
 @handles("Split", either=["split"])
@@ -156,7 +268,7 @@ def _split(call: Call, x: Any, split: Any = None, *, axis: int = 0, num_outputs:
     if sum(sizes) != size or len(sizes) != call.n_outputs or min(sizes) < 1:
         raise ModelError(f"{sizes} do not split an axis of {size} into {call.n_outputs} parts of at least 1")
     ends = itertools.accumulate(sizes)
-    return [_selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
+    return [selected(call, x, {inner: range(end - part, end)}) for part, end in zip(sizes, ends)]
 
 
 @handles("Tile")
@@ -169,109 +281,22 @@ def _tile(call: Call, x: Any, repeats: Any) -> Any:
     taken: dict[int, Sequence[int]] = {}
     for axis, (size, repeated) in enumerate(zip(x.shape, times[1:])):
         if repeated > 1:
-            _check_length(size * repeated)
+            check_length(size * repeated)
             taken[axis] = [*range(size)] * repeated
-    return _selected(call, x, taken)
+    return selected(call, x, taken)
 
 
-def _check_length(length: int) -> None:
+def check_length(length: int) -> None:
     """Refuse more indices than a layer may keep; to be called before they are built."""
     if length > MOST_INDICES:
         raise ModelError(f"{length} entries of an axis would be taken singly, at most {MOST_INDICES} are accepted")
 
 
-def _selected(call: Call, x: Variable, taken: Mapping[int, Sequence[int]]) -> Variable:
+def selected(call: Call, x: Variable, taken: Mapping[int, Sequence[int]]) -> Variable:
     """Return `x` with the given entries of some axes; an axis that is taken as it is needs no indices."""
     indices: list[tuple[int, ...] | None] = [None] * len(x.shape)
     for axis, entries in taken.items():
         if entries != range(x.shape[axis]):
-            _check_length(len(entries))
+            check_length(len(entries))
             indices[axis] = tuple(entries)
     return x if indices == [None] * len(x.shape) else call.add(Select(tuple(indices)), x)
-
-
-@handles("Upsample", either=["scales"])
-def _upsample(call: Call, x: Any, scales: Any = None, *, mode: str = "nearest") -> Any:
-    x = variable(x)
-    factors = [float(factor) for factor in weights(scales, "scales").reshape(-1)]
-    return _nearest(call, x, mode, factors, None, "asymmetric", "floor")
-
-
-@handles("Resize")
-def _resize(
-    call: Call,
-    x: Any,
-    second: Any = None,
-    scales: Any = None,
-    sizes: Any = None,
-    *,
-    mode: str = "nearest",
-    antialias: int = 0,
-    axes: Any = None,
-    coordinate_transformation_mode: str = "half_pixel",
-    cubic_coeff_a: float = -0.75,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
-    keep_aspect_ratio_policy: str = "stretch",
-    nearest_mode: str = "round_prefer_floor",
-) -> Any:
-    x = variable(x)
-    if call.opset < 11:  # its second input is the scales, there is no region of interest
-        scales, coordinate_transformation_mode, nearest_mode = second, "asymmetric", "floor"
-    if keep_aspect_ratio_policy not in _ASPECT:
-        raise ModelError(f"keep_aspect_ratio_policy {keep_aspect_ratio_policy!r} is none of {', '.join(_ASPECT)}")
-    full = (call.batch, *x.shape)
-    resized = range(x.rank) if axes is None else [axis % x.rank for axis in integers(axes, "axes")]
-    if sizes is not None and constant(sizes, "sizes").size:
-        declared = dict(zip(resized, integers(sizes, "sizes")))
-        target = [declared.get(axis, size) for axis, size in enumerate(full)]
-        factors = [after / before for after, before in zip(target, full)]
-        choose = _ASPECT[keep_aspect_ratio_policy]
-        if choose is not None:  # one factor for all axes that are resized; the sizes are rounded, halves upwards
-            factor = choose(factors[axis] for axis in declared)
-            factors = [factor if axis in declared else 1.0 for axis in range(x.rank)]
-            target = [math.floor(factor * size + 0.5) if axis in declared else size for axis, size in enumerate(full)]
-        return _nearest(call, x, mode, factors, target, coordinate_transformation_mode, nearest_mode)
-    scaled = dict(zip(resized, weights(scales, "scales").reshape(-1)))
-    factors = [float(scaled.get(axis, 1.0)) for axis in range(x.rank)]
-    return _nearest(call, x, mode, factors, None, coordinate_transformation_mode, nearest_mode)
-
-
-# Which of the factors that the sizes ask for is that of all axes (ONNX, Resize: keep_aspect_ratio_policy).
-_ASPECT: dict[str, Any] = {"stretch": None, "not_larger": min, "not_smaller": max}
-# Where a position of the result lies in the value (ONNX, Resize): position, scale, size before and after.
-_COORDINATES: dict[str, Callable[[Any, float, int, int], Any]] = {
-    "half_pixel": lambda p, scale, before, after: (p + 0.5) / scale - 0.5,
-    "half_pixel_symmetric": lambda p, scale, before, after: (
-        before / 2 * (1 - after / (scale * before)) + (p + 0.5) / scale - 0.5
-    ),
-    "pytorch_half_pixel": lambda p, scale, before, after: (p + 0.5) / scale - 0.5 if after > 1 else p * 0.0,
-    "align_corners": lambda p, scale, before, after: p * (before - 1) / (after - 1) if after > 1 else p * 0.0,
-    "asymmetric": lambda p, scale, before, after: p / scale,
-    "tf_half_pixel_for_nn": lambda p, scale, before, after: (p + 0.5) / scale,
-}
-_ROUNDING: dict[str, Callable[[Any], Any]] = {
-    "round_prefer_floor": lambda p: np.ceil(p - 0.5),
-    "round_prefer_ceil": lambda p: np.floor(p + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
-
-
-def _nearest(
-    call: Call, x: Variable, mode: str, factors: list[float], sizes: Any, coordinates: str, rounding: str
-) -> Variable:
-    if mode != "nearest" or coordinates not in _COORDINATES or rounding not in _ROUNDING:
-        raise ModelError(f"only nearest-neighbour can be converted, got {mode!r}, {coordinates!r}, {rounding!r}")
-    if len(factors) != x.rank or abs(factors[0] - 1.0) > 1e-6:
-        raise ModelError(f"{x.rank} factors with 1 for the batch are needed, got {factors}")
-    taken: dict[int, Sequence[int]] = {}
-    for axis, (before, factor) in enumerate(zip(x.shape, factors[1:])):
-        after = int(sizes[axis + 1]) if sizes is not None else math.floor(before * np.float32(factor))
-        if after < 1 or not math.isfinite(factor):
-            raise ModelError(f"an axis of {before} times {factor} leaves nothing")
-        if after != before or factor != 1.0:
-            _check_length(after)
-            seen = _COORDINATES[coordinates](np.arange(after, dtype=np.float64), factor, before, after)
-            taken[axis] = np.clip(_ROUNDING[rounding](seen), 0, before - 1).astype(int).tolist()
-    return _selected(call, x, taken)
