@@ -12,7 +12,8 @@ from snnrepro.datasets import INSIDE, load_mnist, pixels
 from snnrepro.errors import DataWarning
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid
-from snnrepro.spiking.convert import MOST_IMAGES, STEPS_TRIED, convert
+from snnrepro.spiking.budget import STEPS_TRIED
+from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.neurons import IF, LIF
 from snnrepro.spiking.recipes import RECIPES, Recipe
 
