@@ -163,7 +163,7 @@ def test_memory_is_bounded_and_does_not_grow_with_the_steps(benchmark, tmp_path,
     listed = ", ".join(f"{t} steps: {one['peak'] / 1e6:.0f} MB, {one['seconds']:.1f} CPU s" for t, one in found.items())
     print(f"\n{case}, {n_images} images, {listed}; slope of memory {fitted:.2f}")
     assert max(peaks.values()) < MOST
-    assert fitted < 0.15  # blocks are never filled to the last number; in proportion it would be 1
+    assert fitted < 0.25  # with few steps the blocks are not filled yet; in proportion it would be 1
 
 
 def test_memory_does_not_grow_with_the_images(benchmark, tmp_path):
