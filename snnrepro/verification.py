@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,11 @@ CORRELATION = 0.9
 meaning has more than 0.95 even at 4 steps (measured on the thesis's networks); one with a wrong threshold or lost
 inhibition has less."""
 
+_NUMBERS = 2**25
+"""Numbers that the values of the images compared together have, on all sides (128 MB)."""
+_LINE = 2**20
+"""Numbers of a layer that are compared together in float64."""
+_RATES, _SPIKES = "forward ~ rates", "rates ~ spikes"
 
 MAX_COST = 5.0
 """Points of the answers that a layer may cost at the output, beyond one standard error. Chosen between what whole
@@ -147,34 +153,79 @@ def verify(
     x = checked_images(gathered(x, network.input_shape)[0], network.input_shape)
     if not len(x):
         raise DataError(f"at least one image is needed, got {x.shape}")
-    ours = dict(network.activations(x))
     if not isinstance(spiking, (SpikingNetwork, type(None))):
         raise ModelError(f"a spiking network or None is needed, got {type(spiking).__name__}")
-    comparisons: list[Comparison] = []
-    proto = _onnx_of(model)
-    if proto is not None:
-        theirs = _onnxruntime(proto, x, network)
-        if keras_classes(model):
-            output = network.nodes[-1].name
-            keras = _keras(model, x)
-            comparisons.append(compare("Keras = onnxruntime", output, keras, theirs[output], tolerance))
-        comparisons += [compare("onnxruntime = forward", name, theirs[name], ours[name], tolerance) for name in theirs]
-    comparisons += _round_trip(network, ours, x)
     if spiking is not None:
         warn_of_unlike(x, spiking.provenance.get("images"))
-        comparisons += _spiking_hops(spiking, x, correlation, max_cost)
-    return Verification(tuple(comparisons))
+    compared = _Compared(model, network, spiking)
+    for part in pieces(x, compared.numbers, _NUMBERS, len(x), even=True):
+        compared.add(part)
+    return Verification(tuple(compared.comparisons(tolerance, correlation, max_cost)))
 
 
-def _spiking_hops(spiking: SpikingNetwork, x: FloatArray, correlation: float, max_cost: float) -> Iterator[Comparison]:
-    network, task = spiking.network, task_of(spiking.network, spiking.task)
-    trained = {network.input_name: x, **dict(network.activations(x))}
-    wanted = task.answers(trained[network.nodes[-1].name])
-    rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
-    for hop, before, after in (("forward ~ rates", trained, rates), ("rates ~ spikes", rates, spikes)):
-        for name in spikes:
-            compared = compare(hop, name, before[name], after[name], 0.0)
-            loss = task.loss(wanted, task.answers(_scores_with(network, trained, name, after[name])))
+class _Compared:
+    """The sides of all hops, compared over the images so far."""
+
+    def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None) -> None:
+        self._network, self._spiking = network, spiking
+        self._keras = model if keras_classes(model) else None
+        proto = _onnx_of(model)
+        self._onnxruntime = None if proto is None else _onnxruntime(proto, network)
+        with tempfile.TemporaryDirectory() as folder:
+            network.save(Path(folder) / "network.npz")
+            self._again = load(Path(folder) / "network.npz")
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._answers: dict[tuple[str, str], list[AnyArray]] = {}
+        self._wanted: list[AnyArray] = []
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an image takes: its values on two sides or, of a spiking network, on three."""
+        sides = [network for network in (self._network, self._spiking and self._spiking.network) if network]
+        return max(len(sides) + 1, 2) * max(sum(map(math.prod, one.shapes.values())) for one in sides)
+
+    def add(self, x: FloatArray) -> None:
+        """Compare all sides on some images."""
+        network = self._network
+        if self._onnxruntime is not None:
+            theirs = self._onnxruntime(x)
+            if self._keras is not None:
+                output = network.nodes[-1].name
+                self._compare("Keras = onnxruntime", output, _keras(self._keras, x), theirs[output])
+            ours = {name: value for name, value in network.activations(x) if name in theirs}
+            for name, value in theirs.items():
+                self._compare("onnxruntime = forward", name, value, ours[name])
+            del ours, theirs
+        for (name, before), (_, after) in zip(network.activations(x), self._again.activations(x)):
+            self._compare("forward = npz round trip", name, before, after)
+        if self._spiking is not None:
+            self._add_spiking(self._spiking, x)
+
+    def _add_spiking(self, spiking: SpikingNetwork, x: FloatArray) -> None:
+        network, task = spiking.network, task_of(spiking.network, spiking.task)
+        trained = {network.input_name: x, **dict(network.activations(x))}
+        self._wanted.append(task.answers(trained[network.nodes[-1].name]))
+        rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
+        for hop, before, after in ((_RATES, trained, rates), (_SPIKES, rates, spikes)):
+            for name in spikes:
+                self._compare(hop, name, before[name], after[name])
+                scores = _scores_with(network, trained, name, after[name])
+                self._answers.setdefault((hop, name), []).append(task.answers(scores))
+
+    def _compare(self, hop: str, layer: str, first: FloatArray, second: FloatArray) -> None:
+        self._tallies.setdefault((hop, layer), _Tally()).add(hop, layer, first, second)
+
+    def comparisons(self, tolerance: float, correlation: float, max_cost: float) -> Iterator[Comparison]:
+        """Return all comparisons, by hop and layer; parameters as of `verify`."""
+        hops = dict.fromkeys(hop for hop, _ in self._tallies)
+        for hop, layer in sorted(self._tallies, key=lambda key: list(hops).index(key[0])):
+            tally, answers = self._tallies[hop, layer], self._answers.get((hop, layer))
+            if answers is None or self._spiking is None:
+                yield tally.comparison(hop, layer, 0.0 if hop == "forward = npz round trip" else tolerance)
+                continue
+            task = task_of(self._spiking.network, self._spiking.task)
+            loss = task.loss(np.concatenate(self._wanted), np.concatenate(answers))
+            compared = tally.comparison(hop, layer, 0.0)
             cheap = loss.points - loss.standard_error <= max_cost
             agrees = compared.max_error == 0.0 or (compared.pearson >= correlation and cheap)
             yield replace(compared, agrees=agrees, cost=loss.points)
@@ -214,22 +265,53 @@ def compare(hop: str, layer: str, first: FloatArray, second: FloatArray, toleran
     ModelError
         They have different shapes.
     """
-    if first.shape != second.shape:
-        raise ModelError(
-            f"{hop}: layer {layer!r} has the shape {first.shape} on one side and {second.shape} on the other"
-        )
-    a, b = np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()
-    largest, error = float(np.abs(a).max(initial=0.0)), float(np.abs(a - b).max(initial=0.0))
-    relative = error / largest if largest else (0.0 if error == 0.0 else float("inf"))
-    return Comparison(hop, layer, error, relative, _pearson(a, b), relative <= tolerance)
+    tally = _Tally()
+    tally.add(hop, layer, first, second)
+    return tally.comparison(hop, layer, tolerance)
 
 
-def _pearson(first: AnyArray, second: AnyArray) -> float:
-    a, b = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    if scale == 0.0:
-        return 1.0 if np.array_equal(first, second) else float("nan")
-    return float((a @ b) / scale)
+class _Tally:
+    """How far two sides are from each other, over the images so far: the moments of both about their means.
+
+    Those of several parts are added as Chan, Golub & LeVeque do (The American Statistician 37:242, 1983).
+    """
+
+    def __init__(self) -> None:
+        self._n, self._largest, self._error = 0, 0.0, 0.0
+        self._means = np.zeros(2)
+        self._moments = np.zeros((2, 2))
+
+    def add(self, hop: str, layer: str, first: FloatArray, second: FloatArray) -> None:
+        """Take the values of some images, of both sides."""
+        if first.shape != second.shape:
+            raise ModelError(
+                f"{hop}: layer {layer!r} has the shape {first.shape} on one side and {second.shape} on the other"
+            )
+        for a, b in zip(pieces(first.reshape(-1), 1, _LINE, _LINE), pieces(second.reshape(-1), 1, _LINE, _LINE)):
+            sides = np.stack([a, b]).astype(np.float64)
+            if not sides.size:
+                continue
+            self._largest = max(self._largest, float(np.abs(sides[0]).max()))
+            self._error = max(self._error, float(np.abs(sides[0] - sides[1]).max()))
+            means = sides.mean(axis=1)
+            sides -= means[:, np.newaxis]
+            apart, total = means - self._means, self._n + sides.shape[1]
+            self._moments += sides @ sides.T + np.outer(apart, apart) * (self._n * sides.shape[1] / total)
+            self._means += apart * (sides.shape[1] / total)
+            self._n = total
+
+    def comparison(self, hop: str, layer: str, tolerance: float) -> Comparison:
+        """Return the comparison."""
+        largest, error = self._largest, self._error
+        relative = error / largest if largest else (0.0 if error == 0.0 else float("inf"))
+        return Comparison(hop, layer, error, relative, self._pearson, relative <= tolerance)
+
+    @property
+    def _pearson(self) -> float:
+        scale = float(np.sqrt(self._moments[0, 0] * self._moments[1, 1]))
+        if scale == 0.0:
+            return 1.0 if self._error == 0.0 else float("nan")
+        return float(self._moments[0, 1] / scale)
 
 
 def _onnx_of(model: Any) -> Any:
@@ -259,8 +341,8 @@ def _keras(model: Any, x: FloatArray) -> FloatArray:
     return _in_pieces(call, x, fixed)[""]
 
 
-def _onnxruntime(proto: Any, x: FloatArray, network: Network) -> dict[str, FloatArray]:
-    """Return the values of the network's layers that the ONNX model has too, computed by onnxruntime."""
+def _onnxruntime(proto: Any, network: Network) -> Callable[[FloatArray], dict[str, FloatArray]]:
+    """Return what computes the values of the network's layers that the ONNX model has too, by onnxruntime."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -277,7 +359,7 @@ def _onnxruntime(proto: Any, x: FloatArray, network: Network) -> dict[str, Float
         values = zip(compared, opened.run(compared, {source.name: batch}))
         return {name: np.reshape(value, (len(batch), *network.shapes[name])) for name, value in values}
 
-    return _in_pieces(call, x, source.shape[0] if source.shape else None)
+    return lambda x: _in_pieces(call, x, source.shape[0] if source.shape else None)
 
 
 def _in_pieces(call: Callable[[FloatArray], dict[str, FloatArray]], x: FloatArray, fixed: Any) -> dict[str, FloatArray]:
@@ -289,11 +371,3 @@ def _in_pieces(call: Callable[[FloatArray], dict[str, FloatArray]], x: FloatArra
         filled = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
         parts.append({name: value[: len(part)] for name, value in call(filled).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _round_trip(network: Network, before: dict[str, FloatArray], x: FloatArray) -> Iterator[Comparison]:
-    with tempfile.TemporaryDirectory() as folder:
-        network.save(Path(folder) / "network.npz")
-        again = load(Path(folder) / "network.npz")
-    for name, after in again.activations(x):
-        yield compare("forward = npz round trip", name, before[name], after, 0.0)

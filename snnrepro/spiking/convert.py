@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from snnrepro.network.graph import Network
 from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
-from snnrepro.spiking.budget import STEPS_TRIED, cheapest
+from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.calibrate import Calibrated, Calibration
 from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.images import described, warn_of_poor_calibration
@@ -37,6 +36,8 @@ MOST_IMAGES = 1000
 
 _ROOM = 2**26
 """Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
+_SHARE_OF_A_TRY = 0.3
+"""Of the progress that is left, for each number of steps that is tried."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -141,12 +142,17 @@ def convert(
     trained = meaning.answers(network.forward(x))
     if is_fitted:
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
-    share = 1 / math.ceil(math.log2(len(STEPS_TRIED)))
+    left = 1.0
 
     def made_for(n_steps: int) -> SpikingNetwork:
+        nonlocal left
+        share = left * _SHARE_OF_A_TRY  # how many there will be is not known
+        left -= share
         return _convert(schedule, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
 
-    return cheapest(meaning, trained, x, labels, max_loss, made_for)
+    found = cheapest(meaning, trained, x, labels, max_loss, made_for)
+    done(left)
+    return found
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import snnrepro
+from snnrepro import verification
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU
 from snnrepro.verification import verify
@@ -133,3 +134,31 @@ def test_the_table_shows_the_costs(tmp_path):
     done = run_command("verify", tmp_path / "net.npz", tmp_path / "x.npz", "--recipe", "balanced", "--n-steps", "60")
     assert "costs, points" in done.stdout
     assert done.exit_code == 0, done.output
+
+
+def test_comparing_image_by_image_says_the_same(monkeypatch):
+    network = _network()
+    spiking = snnrepro.convert(network, "rate", X, n_steps=4)
+    whole = verify(as_onnx(network), spiking, X).comparisons
+    monkeypatch.setattr(verification, "_NUMBERS", 1)
+    monkeypatch.setattr(verification, "_LINE", 3)
+    pieces = verify(as_onnx(network), spiking, X).comparisons
+    assert [(one.hop, one.layer, one.agrees, one.cost) for one in whole] == [
+        (one.hop, one.layer, one.agrees, one.cost) for one in pieces
+    ]
+    for one, other in zip(whole, pieces):
+        # BLAS adds a row up otherwise than a matrix.
+        assert other.max_error == pytest.approx(one.max_error, abs=1e-5)
+        assert other.pearson == pytest.approx(one.pearson, abs=1e-6)
+    assert min(one.pearson for one in whole) < 0.999
+
+
+def test_the_moments_of_parts_are_those_of_the_whole(monkeypatch):
+    rng = np.random.RandomState(0)
+    first = (rng.normal(size=(50, 7)) + 1000).astype(np.float32)
+    second = (first + rng.normal(size=first.shape)).astype(np.float32)
+    monkeypatch.setattr(verification, "_LINE", 11)
+    found = verification.compare("hop", "layer", first, second, 0.0)
+    expected = np.corrcoef(first.ravel().astype(np.float64), second.ravel().astype(np.float64))[0, 1]
+    assert found.pearson == pytest.approx(expected, rel=1e-9)
+    assert found.max_error == np.abs(first.astype(np.float64) - second).max()
