@@ -15,7 +15,7 @@ import snnrepro
 PARTS = [
     ["errors", "arrays"],
     ["inputs", "metrics"],
-    ["files", "compiling"],
+    ["files", "compiling", "executors"],
     ["frameworks"],
     ["network"],
     ["datasets", "user_images", "environment"],
