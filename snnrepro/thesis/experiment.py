@@ -10,6 +10,7 @@ import numpy as np
 
 from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
+from snnrepro.frameworks.nengo_dl import missing_packages
 from snnrepro.frameworks.tensorflow import gpu_names
 from snnrepro.metrics import accuracy, ssim
 from snnrepro.simulators.nengo.dl import NengoDLSimulator
@@ -17,7 +18,7 @@ from snnrepro.spiking.archive import load_spiking
 from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.synops import macs
-from snnrepro.thesis.cells import TIMED_EPOCHS, TIMED_IMAGES, Cell, Measured, Workload, images_of
+from snnrepro.thesis.cells import TIMED_EPOCHS, TIMED_IMAGES, Cell, Measured, Workload, cells, images_of
 from snnrepro.thesis.networks import Networks, ReferenceNetworks
 from snnrepro.thesis.record import conditions, digest, training_conditions
 from snnrepro.thesis.tables import model_settings, settings
@@ -277,6 +278,12 @@ class Experiment:
 def _evenly(values: AnyArray, n: int) -> AnyArray:
     """Return `n` of the values, or all if there are fewer, at equal distances, the first one among them."""
     return values[:: max(1, len(values) // max(1, n))][:n]
+
+
+def measurable(model: str, workload: Workload) -> list[Cell]:
+    """Return the cells of a model that can be measured with the packages that this process has."""
+    without_nengo_dl = workload.reference and bool(missing_packages())
+    return [cell for cell in cells(model, workload) if not (without_nengo_dl and cell.is_of_nengo_dl)]
 
 
 def percent_right(scores: AnyArray, labels: IntArray) -> float:
