@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,19 @@ def pieces(
     if even:
         size = -(-len(x) // max(1, -(-len(x) // size)))
     return [x[start : start + size] for start in range(0, max(1, len(x)), max(1, size))]
+
+
+def forget(array: Any) -> None:
+    """Give back the memory in which a file lies that was mapped read-only; where it is read again, it comes again.
+
+    What such an array has read stays in memory until another process needs it, as if it were taken by this one.
+    """
+    while isinstance(array, np.ndarray) and not isinstance(array.base, mmap.mmap):
+        array = array.base
+    # Of any other map the system would throw away what was written to it.
+    if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        mapped: Any = array.base
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _is_constant(array: AnyArray) -> bool:

@@ -113,6 +113,12 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
     return _of_keras() if str(source) == KERAS else read_mnist(Path(source))
 
 
+def source_of(path: str | Path | None = None) -> str | None:
+    """Return what another process must be told to load the same: a whole path, "keras", or None."""
+    source = path or os.environ.get(ENVIRONMENT)
+    return os.path.abspath(source) if source and str(source) != KERAS else source and KERAS
+
+
 def read_mnist(path: Path, origin: str = "file") -> Mnist:
     """Read an ``mnist.npz`` or a folder of IDX files; parameters, result and errors as `load_mnist`."""
     if path.is_dir():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
 
 
-def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
+def checked_images(x: Any, input_shape: tuple[int, ...], first: int = 0) -> FloatArray:
     """Return images as float32 in C order, ``(n_images, *input_shape)``.
 
     Parameters
@@ -22,6 +22,8 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
         Numbers, ``(n_images, *input_shape)``; none of them NaN or infinite.
     input_shape : tuple of int
         Of one image.
+    first : int
+        Which image of the whole `x` begins with, where it is a part: an error names its images as those of the whole.
 
     Raises
     ------
@@ -37,7 +39,6 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
     Traceback (most recent call last):
     snnrepro.errors.DataError: image 1 holds nan at (1,); numbers that are neither NaN nor infinite are needed
     """
-    expected = f"(n_images, {', '.join(map(str, input_shape))})"
     try:
         array = _as_array(x)
         if array.dtype.kind not in "biuf":
@@ -45,18 +46,25 @@ def checked_images(x: Any, input_shape: tuple[int, ...]) -> FloatArray:
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused below
             images: FloatArray = np.asarray(array, dtype=np.float32, order="C")
     except (TypeError, ValueError) as error:
+        expected = _batch_of(input_shape)
         raise DataError(f"images must be numbers {expected}, got {type(x).__name__}: {one_line(error)}") from error
-    if images.shape[1:] != tuple(input_shape) or images.ndim != len(input_shape) + 1:
-        raise DataError(f"the network's input is {expected}, got {images.shape}")
+    require_shape(images.shape, input_shape)
     with np.errstate(invalid="ignore"):
         finite = bool(np.isfinite(images.sum(dtype=np.float64)))  # finite float32 numbers never overflow it
     if not finite:
         image, *place = map(int, np.argwhere(~np.isfinite(images))[0])
         number = images[(image, *place)]
         raise DataError(
-            f"image {image} holds {number} at {tuple(place)}; numbers that are neither NaN nor infinite are needed"
+            f"image {first + image} holds {number} at {tuple(place)}; "
+            "numbers that are neither NaN nor infinite are needed"
         )
     return images
+
+
+def require_shape(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> None:
+    """Refuse a batch whose images are not of `input_shape`."""
+    if shape[1:] != tuple(input_shape) or len(shape) != len(input_shape) + 1:
+        raise DataError(f"the network's input is {_batch_of(input_shape)}, got {shape}")
 
 
 def checked_labels(labels: Any, n_images: int, n_classes: int, space: tuple[int, ...] = ()) -> IntArray:
@@ -144,6 +152,11 @@ def numbers(given: Any, what: str) -> AnyArray:
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} must be numbers, got an array of {array.dtype} {array.shape}")
     return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def _batch_of(input_shape: tuple[int, ...]) -> str:
+    """Return the shape of a batch in words."""
+    return f"(n_images, {', '.join(map(str, input_shape))})"
 
 
 def _as_array(given: Any) -> AnyArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -30,15 +30,66 @@ _IN_PARTS = "give it in parts (itertools.islice, Dataset.take), or as a file tha
 _WHAT_TO_WRITE = "write them with numpy.savez(path, x=images, y=labels)"
 
 
-def read_images(path: Path, part: str = "test") -> tuple[AnyArray, AnyArray | None]:
+class FolderImages:
+    """Image files as an array ``(n_images, ...)`` of which only the slices that are asked for are read.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The images, in this order.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(n_images, ...)``; the first image says of what size they are.
+    dtype : numpy.dtype
+        Of the first image.
+
+    Raises
+    ------
+    DataError
+        A file is no image, or of another size: when it is read.
+    DependencyError
+        scikit-image is missing.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        first = _read_image(files[0])
+        self.shape, self.dtype = (len(files), *first.shape), first.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are, that of the images included."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, some: slice) -> AnyArray:
+        images = [np.empty((0, *self.shape[1:]), self.dtype)]
+        for file in self._files[some]:
+            image = _read_image(file)
+            if image.shape != self.shape[1:]:
+                raise DataError(
+                    f"{file}: all images must have one size; this one is {image.shape}, others {self.shape[1:]}"
+                )
+            images.append(image[np.newaxis])
+        return np.concatenate(images)
+
+    def __array__(self, *options: Any, **more: Any) -> AnyArray:
+        return np.asarray(self[:], *options)
+
+
+def read_images(path: Path, part: str = "test") -> tuple[Any, AnyArray | None]:
     """Return the images of a file or folder, ``(n_images, ...)``, and their labels, or None where there are none.
 
     Parameters
     ----------
     path : Path
         An npz file whose arrays have names of `NAMES`; an npy file of images alone, which is mapped, not read; or a
-        folder with one folder of image files for each class, whose labels count the folders in the order of their
-        names, from 0 on.
+        folder with one folder of image files for each class, which are read as slices of them are asked for (see
+        `FolderImages`), and whose labels count the folders in the order of their names, from 0 on.
     part : str
         "train" or "test": which of both is taken where a file holds both.
 
@@ -49,6 +100,8 @@ def read_images(path: Path, part: str = "test") -> tuple[AnyArray, AnyArray | No
     DependencyError
         Image files are to be read and scikit-image is missing.
     """
+    x: Any
+    y: AnyArray | None
     if path.is_dir():
         x, y = _of_folder(path)
     elif not path.is_file():
@@ -82,24 +135,13 @@ def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) 
     DataError
         It gives nothing, more than `MOST_NUMBERS` numbers, or what cannot be put together.
     """
-    if isinstance(given, tuple) and len(given) == 2:
-        return given
-    if isinstance(given, list) and len(given) == 2 and _are_images_and_labels(given[0], given[1], input_shape):
-        return given[0], given[1]
-    if isinstance(given, (list, np.ndarray)) or not isinstance(given, Iterable) or hasattr(given, "__array__"):
-        return given, None
-    if isinstance(given, (str, bytes, dict)):
-        raise DataError(f"images must be numbers, got {type(given).__name__}")
+    there = at_once(given, input_shape)
+    if there is not None:
+        return there
     kind = type(given).__name__
     images, labels = [], []
     total = 0
-    for item in _batches(given):
-        pair = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
-        batch, wanted = numbers(pair[0], "images"), None if pair[1] is None else numbers(pair[1], "labels")
-        if batch.ndim not in (len(input_shape), len(input_shape) + 1):
-            raise DataError(f"images {input_shape} or batches of them are needed, this {kind} gives {batch.shape}")
-        if batch.ndim == len(input_shape):  # a single image
-            batch, wanted = batch[np.newaxis], None if wanted is None else wanted[np.newaxis]
+    for batch, wanted in batches(given, input_shape):
         images.append(batch)
         labels.append(wanted)
         total += len(batch)
@@ -108,8 +150,6 @@ def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) 
             raise DataError(f"this {kind} gives more than {most_taken} images, too many for one call; {_IN_PARTS}")
         if most is not None and total >= most:
             break
-    if not images:
-        raise DataError(f"images are needed, and this {kind} gives none")
     try:
         x = np.concatenate(images)
         return x, None if labels[0] is None else np.concatenate([one for one in labels if one is not None])
@@ -117,10 +157,38 @@ def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) 
         raise DataError(f"what this {kind} gives cannot be put together: {one_line(error)}") from error
 
 
-def _batches(given: Iterable[Any]) -> Iterator[Any]:
-    """Return what gives batches as NumPy has them, where it can."""
+def at_once(given: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any] | None:
+    """Return images and labels (or None) that are there at once; None if they are given one after the other."""
+    if isinstance(given, tuple) and len(given) == 2:
+        return given
+    if isinstance(given, list) and len(given) == 2 and _are_images_and_labels(given[0], given[1], input_shape):
+        return given[0], given[1]
+    if isinstance(given, (list, np.ndarray)) or not isinstance(given, Iterable) or hasattr(given, "__array__"):
+        return given, None
+    if isinstance(given, (str, bytes, dict)):
+        raise DataError(f"images must be numbers, got {type(given).__name__}")
+    return None
+
+
+def batches(given: Iterable[Any], input_shape: tuple[int, ...]) -> Iterator[tuple[AnyArray, AnyArray | None]]:
+    """Yield the batches ``(n_images, ...)`` that are given one after the other, and their labels or None.
+
+    A single image is a batch of one. Parameters and errors as `gathered`.
+    """
     as_numpy = getattr(given, "as_numpy_iterator", None)
-    return iter(given if as_numpy is None else as_numpy())
+    is_empty = True
+    for item in given if as_numpy is None else as_numpy():
+        is_empty = False
+        pair = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
+        batch, wanted = numbers(pair[0], "images"), None if pair[1] is None else numbers(pair[1], "labels")
+        if batch.ndim not in (len(input_shape), len(input_shape) + 1):
+            kind = type(given).__name__
+            raise DataError(f"images {input_shape} or batches of them are needed, this {kind} gives {batch.shape}")
+        if batch.ndim == len(input_shape):  # a single image
+            batch, wanted = batch[np.newaxis], None if wanted is None else wanted[np.newaxis]
+        yield batch, wanted
+    if is_empty:
+        raise DataError(f"images are needed, and this {type(given).__name__} gives none")
 
 
 def _are_images_and_labels(images: Any, labels: Any, input_shape: tuple[int, ...]) -> bool:
@@ -149,7 +217,7 @@ def _of_npz(path: Path, part: str) -> tuple[AnyArray, AnyArray | None]:
     raise DataError(f"{path}: it holds {', '.join(held) or 'nothing'}, and none of {names}; {_WHAT_TO_WRITE}")
 
 
-def _of_folder(path: Path) -> tuple[AnyArray, AnyArray]:
+def _of_folder(path: Path) -> tuple[FolderImages, AnyArray]:
     classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
     files = [
         (file, label)
@@ -162,20 +230,16 @@ def _of_folder(path: Path) -> tuple[AnyArray, AnyArray]:
         raise DataError(
             f"{path}: a folder of image files ({', '.join(IMAGE_FILES)}) per class is needed; it holds {held}"
         )
+    return FolderImages([file for file, _ in files]), np.array([label for _, label in files])
+
+
+def _read_image(file: Path) -> AnyArray:
     try:
         from skimage.io import imread
     except ImportError as error:
         raise DependencyError("scikit-image is not installed; run: pip install scikit-image") from error
-    images: list[AnyArray] = []
-    for file, _ in files:
-        try:
-            with file.open("rb") as opened:  # its readers leave a file open that they cannot read
-                image = np.asarray(imread(opened))
-        except Exception as error:  # whatever the readers of many formats raise
-            raise DataError(f"{file}: not a readable image ({one_line(error)})") from error
-        if images and image.shape != images[0].shape:
-            raise DataError(
-                f"{file}: all images must have one size; this one is {image.shape}, others {images[0].shape}"
-            )
-        images.append(image)
-    return np.stack(images), np.array([label for _, label in files])
+    try:
+        with file.open("rb") as opened:  # its readers leave a file open that they cannot read
+            return np.asarray(imread(opened))
+    except Exception as error:  # whatever the readers of many formats raise
+        raise DataError(f"{file}: not a readable image ({one_line(error)})") from error

@@ -142,6 +142,7 @@ def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str
 @click.option(
     "--trained/--no-trained", default=True, show_default=True, help="Put the trained network's answers beside."
 )
+@options.scheduler
 @options.task
 @options.as_json
 def run(
@@ -152,6 +153,7 @@ def run(
     early_exit: str | float | None,
     output: Path | None,
     trained: bool,
+    scheduler: str | None,
     task: str | None,
     as_json: bool,
 ) -> None:
@@ -164,8 +166,8 @@ def run(
         network = replace(network, task=task)
     if y is not None:
         task_of(network.network, network.task, y).labels(y, len(x))  # refused before minutes of work, not after
-    with progress_bar("simulating") as advance:
-        result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit)
+    with options.executor_of(scheduler) as executor, progress_bar("simulating") as advance:
+        result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit, executor=executor)
     if output is not None:
         save_run(result, output)
     evaluation = evaluate(network, result, x, y, trained=trained)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING, ContextManager
 
 import click
 
+from snnrepro.frameworks.dask import cluster
 from snnrepro.network.task import TASKS
 from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.run import SIMULATORS
 from snnrepro.thesis.cells import MODELS, PROFILES
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 PATH = click.Path(path_type=Path)
 STEPS = click.IntRange(1)
@@ -29,4 +35,12 @@ data = click.argument("data", type=PATH)
 task = click.option(
     "--task", type=click.Choice(TASKS), help="What the scores mean.  [default: what the output and the labels say]"
 )
+scheduler = click.option(
+    "--scheduler", metavar="tcp://HOST:PORT", help="Have the workers of a running Dask cluster do the work."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def executor_of(scheduler: str | None) -> ContextManager[Executor | None]:
+    """Return what opens the cluster of `--scheduler`; without the option there is no executor."""
+    return contextlib.nullcontext() if scheduler is None else cluster(scheduler)

@@ -10,7 +10,7 @@ import click
 
 from snnrepro.cli import options
 from snnrepro.cli.print import cells_progress, console, print_json
-from snnrepro.datasets import load_mnist
+from snnrepro.datasets import load_mnist, source_of
 from snnrepro.errors import DependencyError, SnnReproError
 from snnrepro.files import written_whole
 from snnrepro.frameworks.nengo_dl import INSTALL, missing_packages
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     "--strides", type=click.Choice(["1,2,2", "1,1,2"]), default="1,2,2", show_default=True, help="Strides of the CNN."
 )
 @click.option("--again", is_flag=True, help="Measure again what the folder already holds.")
+@options.scheduler
 @click.option("--check", type=options.PATH, help="Judge the results of this folder; measure nothing.")
 @options.as_json
 def reproduce(
@@ -49,6 +50,7 @@ def reproduce(
     seeds: int | None,
     strides: str,
     again: bool,
+    scheduler: str | None,
     check: Path | None,
     as_json: bool,
 ) -> None:
@@ -74,11 +76,20 @@ def reproduce(
     to_do = workloads(profile, wanted, seeds)
     _require_writable(output)
     click.echo(f"data: {mnist.describe()}", err=True)
-    if profile == "reference" and missing_packages():
+    if profile == "reference" and scheduler is None and missing_packages():
         click.echo(f"NengoDL is not installed, and what needs it is not measured; run: {INSTALL}", err=True)
-    with cells_progress(to_do) as progress:
+    with options.executor_of(scheduler) as executor, cells_progress(to_do) as progress:
         results = thesis.reproduce(
-            profile, mnist, output, wanted, seeds, [int(stride) for stride in strides.split(",")], again, progress
+            profile,
+            mnist,
+            output,
+            wanted,
+            seeds,
+            [int(stride) for stride in strides.split(",")],
+            again,
+            progress,
+            executor,
+            source_of(data),
         )
     path = output / "results.json"
     results_json.write(results, path)

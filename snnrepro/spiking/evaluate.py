@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from snnrepro.network.task import task_of
+from snnrepro.spiking.parts import in_parts
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.arrays import AnyArray
     from snnrepro.metrics import Loss, Merit
     from snnrepro.network.task import Task
     from snnrepro.spiking.network import SpikingNetwork
@@ -43,7 +46,7 @@ class Evaluation:
         return {"task": self.task.name, "accuracy": described["merit"] if is_accuracy else None, **described}
 
 
-def evaluate(spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, trained: bool = True) -> Evaluation:
+def evaluate(spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bool = True) -> Evaluation:
     """Judge a run.
 
     Parameters
@@ -52,8 +55,8 @@ def evaluate(spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, trai
         What was run.
     run : Run
         Its run on `x`.
-    x : numpy.ndarray
-        The images.
+    x : array_like
+        The images; of a mapped file or a `FolderImages`, only parts are held.
     labels : array_like or None
         As the task takes them.
     trained : bool
@@ -70,6 +73,7 @@ def evaluate(spiking: SpikingNetwork, run: Run, x: FloatArray, labels: Any, trai
     merit = None if wanted is None else meaning.merit(answers, wanted)
     if not trained or not len(x):
         return Evaluation(meaning, merit, None, None)
-    before: AnyArray = meaning.answers(spiking.network.forward(x))
+    parts = in_parts(x, spiking.network.input_shape)
+    before: AnyArray = np.concatenate([meaning.answers(spiking.network.forward(part.images)) for part in parts])
     of_trained = None if wanted is None else meaning.merit(before, wanted)
     return Evaluation(meaning, merit, of_trained, meaning.loss(before, answers, wanted))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FEW = 20
 """Fewer calibration images than this are a handful: a channel that none of them excites is fitted to nothing."""
 
-_LOOKED_AT = 1000
+LOOKED_AT = 1000
 """Images of a run that are compared with the calibration images."""
 
 _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
@@ -60,10 +60,11 @@ def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
     """
     if not fitted_on or not x.size:
         return
-    x = x[:: -(-len(x) // _LOOKED_AT)]
+    x = x[:: -(-len(x) // LOOKED_AT)]
     low, high = fitted_on["low"], fitted_on["high"]
-    span, own_low, own_high = high - low, float(x.min()), float(x.max())
-    if span <= 0:
+    with np.errstate(invalid="ignore"):
+        span, own_low, own_high = high - low, float(x.min()), float(x.max())
+    if span <= 0 or not np.isfinite(own_high - own_low):  # it will be refused, with the place of the first
         return
     enough = len(x) >= FEW
     problem = ""

@@ -17,6 +17,8 @@ from snnrepro.spiking.neurons import CONSTANTS
 from snnrepro.spiking.schedule import Schedule, schedule_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
     from snnrepro.spiking.neurons import Population
@@ -119,13 +121,17 @@ class SpikingNetwork:
         keep_steps: Sequence[int] | None = None,
         progress: Progress | None = None,
         early_exit: Any = None,
+        executor: Executor | None = None,
     ) -> Run:
         """Present every image for `n_steps` time steps.
 
         Parameters
         ----------
-        x : array_like
-            ``(n_images, *input_shape)``, in the model's own layout; any number of images, none is dropped.
+        x : array_like or iterable
+            ``(n_images, *input_shape)``, in the model's own layout; any number of images, none is dropped. What is
+            large is read and run part by part: a mapped file (``numpy.load(path, mmap_mode="r")``), an HDF5 data set;
+            or what gives images or batches one after the other (a generator, a ``tf.data.Dataset``, a PyTorch
+            DataLoader), with or without labels, and ends at some time.
         n_steps : int, optional
             Time steps of `dt` s; `SpikingNetwork.n_steps` if left out.
         simulator : str
@@ -141,6 +147,9 @@ class SpikingNetwork:
             in units of the readout, i.e. of the trained network's logits (the mean over the steps so far, before a
             softmax). It is tried after every other step, and from the eighth on after every quarter more. All that
             `Run` has of an image is then what a run of its ``Run.steps_used`` steps gives.
+        executor : concurrent.futures.Executor, optional
+            Whose workers simulate: processes, loky, ``mpi4py.futures``, Dask's ``Client.get_executor()``. About a
+            million numbers of images are sent together, each time with the network. The results are the same.
 
         Returns
         -------
@@ -156,16 +165,25 @@ class SpikingNetwork:
             each class, no synapses and no `keep_steps`.
         DependencyError
             The simulator's packages are missing.
+        SnnReproError
+            The executor's workers failed.
 
         Warns
         -----
         DataWarning
-            `x` leaves or hardly fills the range of the images that the neurons were fitted on.
+            `x` leaves or hardly fills the range of the images that the neurons were fitted on; of what gives images
+            one after the other, the first part says so.
+
+        Examples
+        --------
+        >>> from concurrent.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(2) as executor:           # doctest: +SKIP
+        ...     run = spiking.run(np.load("images.npy", mmap_mode="r"), executor=executor)
         """
         from snnrepro.spiking.run import simulate
 
         n_steps = self.n_steps if n_steps is None else n_steps
-        return simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit)
+        return simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit, executor)
 
     def save(self, path: Any) -> None:
         """Write the spiking network to a versioned npz archive (no pickle); see `snnrepro.spiking.archive`."""

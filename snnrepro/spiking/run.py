@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import math
 import operator
+import pickle
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import DataError, ModelError
-from snnrepro.inputs import checked_images
+from snnrepro.executors import in_order
 from snnrepro.network.task import Task, task_of
 from snnrepro.spiking.checks import is_count
 from snnrepro.spiking.images import warn_of_unlike
-from snnrepro.user_images import gathered
+from snnrepro.spiking.parts import in_parts, sample
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.spiking.network import SpikingNetwork
+    from snnrepro.spiking.parts import Part
 
 Progress = Callable[[float], None]
 """Called with the fraction of the work that was done since the last call."""
+
+SENT_NUMBERS = 2**20
+"""Numbers of the images that are sent to a worker together (4 MB): many workers share 10,000 images."""
 
 SIMULATORS = {
     "event": "snnrepro.simulators.event.run",
@@ -136,28 +147,89 @@ def simulate(
     keep_steps: Sequence[int] | None = None,
     progress: Progress | None = None,
     early_exit: Any = None,
+    executor: Executor | None = None,
 ) -> Run:
     """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
     if not isinstance(simulator, str) or simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
-    images = checked_images(gathered(x, spiking.network.input_shape)[0], spiking.network.input_shape)
     steps = checked_steps(n_steps, keep_steps)
-    warn_of_unlike(images, spiking.provenance.get("images"))
     options = {} if early_exit is None else {"early_exit": early_exit}
     if options and simulator != "event":
         raise ModelError(f"early_exit is an option of the simulator 'event' alone, not of {simulator!r}")
-    module = importlib.import_module(SIMULATORS[simulator])
-    if not len(images):  # one blank image has everything but the images
-        blank = np.zeros((1, *images.shape[1:]), np.float32)
-        run = Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
+    parts = in_parts(x, spiking.network.input_shape, None if executor is None else SENT_NUMBERS)
+    first = next(parts)
+    warn_of_unlike(sample(x, first), spiking.provenance.get("images"))
+    parts = itertools.chain([first], parts)
+    done = progress or (lambda _: None)
+    if executor is None:
+        runs = [_run(spiking, part.images, simulator, steps, options, _within(done, part.share)) for part in parts]
     else:
-        run = module.run(spiking, images, steps, progress or (lambda _: None), **options)
+        runs = list(_elsewhere(executor, spiking, parts, simulator, steps, options, done))
+    run = runs[0] if len(runs) == 1 else Run.joined(runs)
     return replace(run, task=task_of(spiking.network, spiking.task))
 
 
 def layers_in_turn(*arguments: Any) -> Any:
     """Return a `snnrepro.simulators.event.in_turn.LayersInTurn`: a simulator, and so called by name."""
     return importlib.import_module("snnrepro.simulators.event.in_turn").LayersInTurn(*arguments)
+
+
+def _within(progress: Progress, share: float) -> Progress:
+    """Return what is called with fractions of a part that is such a share of the whole."""
+    return lambda fraction: progress(share * fraction)
+
+
+def _run(
+    spiking: SpikingNetwork,
+    images: FloatArray,
+    simulator: str,
+    steps: tuple[int, ...],
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Run:
+    module = importlib.import_module(SIMULATORS[simulator])
+    if len(images):
+        run: Run = module.run(spiking, images, steps, progress, **options)
+        return run
+    blank = np.zeros((1, *images.shape[1:]), np.float32)  # it has everything but the images
+    return Run.joined([module.run(spiking, blank, steps, lambda _: None, **options)], n_images=0)
+
+
+def _elsewhere(
+    executor: Executor,
+    spiking: SpikingNetwork,
+    parts: Iterator[Part],
+    simulator: str,
+    steps: tuple[int, ...],
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Iterator[Run]:
+    """Yield the runs of the parts as an executor's workers give them; the network is sent with each of them."""
+    sent = pickle.dumps(spiking)
+    shares: deque[float] = deque()
+
+    def tasks() -> Iterator[tuple[Any, ...]]:
+        for part in parts:
+            shares.append(part.share)
+            yield sent, part.images, simulator, steps, options
+
+    per_task = len(sent) + 4 * max(SENT_NUMBERS, math.prod(spiking.network.input_shape))
+    for run in in_order(executor, _run_sent, tasks(), per_task):
+        progress(shares.popleft())
+        yield run
+
+
+def _run_sent(
+    sent: bytes, images: FloatArray, simulator: str, steps: tuple[int, ...], options: Mapping[str, Any]
+) -> Run:
+    return _run(_received(sent), images, simulator, steps, options, lambda _: None)
+
+
+@lru_cache(maxsize=2)
+def _received(sent: bytes) -> SpikingNetwork:
+    """Return the network that was sent: one object for all its parts, for which a simulator plans once."""
+    spiking: SpikingNetwork = pickle.loads(sent)
+    return spiking
 
 
 def checked_steps(n_steps: int, keep_steps: Sequence[int] | None) -> tuple[int, ...]:

@@ -108,7 +108,7 @@ PROFILES: Mapping[str, Mapping[str, Workload]] = {
         ),
         "cnn": Workload(
             n_steps=(4, 15),
-            seeds=(0,),
+            seeds=(0, 1, 2, 3, 4),
             recipes=_ALL_RECIPES,
             nengo_dl=Simulated(100, minibatch=20, pace_rounds=5),
             reference=True,

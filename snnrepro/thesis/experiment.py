@@ -10,6 +10,7 @@ import numpy as np
 
 from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
+from snnrepro.frameworks.nengo_dl import missing_packages
 from snnrepro.frameworks.tensorflow import gpu_names
 from snnrepro.metrics import accuracy, ssim
 from snnrepro.simulators.nengo.dl import NengoDLSimulator
@@ -17,7 +18,7 @@ from snnrepro.spiking.archive import load_spiking
 from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.recipes import RECIPES
 from snnrepro.spiking.synops import macs
-from snnrepro.thesis.cells import TIMED_EPOCHS, TIMED_IMAGES, Cell, Measured, Workload, images_of
+from snnrepro.thesis.cells import TIMED_EPOCHS, TIMED_IMAGES, Cell, Measured, Workload, cells, images_of
 from snnrepro.thesis.networks import Networks, ReferenceNetworks
 from snnrepro.thesis.record import conditions, digest, training_conditions
 from snnrepro.thesis.tables import model_settings, settings
@@ -135,8 +136,13 @@ class Experiment:
         return self._answers[seed]
 
     def test_images(self, n_images: int) -> FloatArray:
-        """Return the first test images."""
-        return pixels(self.data.x_test[:n_images])
+        """Return test images spread evenly: MNIST's first ones are harder than its last."""
+        return pixels(self._spread(self.data.x_test, n_images))
+
+    def _spread(self, of_all: AnyArray, n_images: int) -> AnyArray:
+        """Return what belongs to `n_images` of the profile's test images, spread evenly over all of MNIST's."""
+        n_test = max(self.workload.n_test, n_images)
+        return _evenly(_evenly(of_all, n_test), n_images)
 
     def _train(self, cell: Cell, progress: Progress | None) -> Took:
         if not self.workload.reference:
@@ -154,7 +160,7 @@ class Experiment:
         measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.networks.network(cell.seed))))
         if self.model == "autoencoder":
             return replace(measured, ssim={"original~keras": float(ssim(x, scores).mean())})
-        return replace(measured, accuracy={0: percent_right(scores, self.data.y_test[: len(x)])})
+        return replace(measured, accuracy={0: percent_right(scores, self._spread(self.data.y_test, len(x)))})
 
     def _simulate(self, cell: Cell, progress: Progress | None) -> Measured:
         """Simulate in NengoDL: the longest presentation gives the answers at every n_steps, the others their time."""
@@ -201,10 +207,10 @@ class Experiment:
 
     def _right(self, cell: Cell, predictions: IntArray) -> dict[int, float]:
         """Return the share of right answers by n_steps, in %; of a converted network, Keras's to the same images."""
-        labels = self.data.y_test[: len(predictions)]
+        labels = self._spread(self.data.y_test, len(predictions))
         right = {n: accuracy(predictions[:, k], labels).percent for k, n in enumerate(settings()["n_steps"])}
         if cell.system == "converted":
-            right[0] = percent_right(self.answers(cell.seed)[: len(predictions)], labels)
+            right[0] = percent_right(_evenly(self.answers(cell.seed), len(predictions)), labels)
         return right
 
     def _infer_event(self, cell: Cell, progress: Progress | None) -> Measured:
@@ -228,12 +234,12 @@ class Experiment:
             synaptic_operations=float(run.synaptic_operations.mean()),
             spread=spread_of({cell.n_steps: seconds}),
         )
-        answers = self.answers(cell.seed)[: len(x)]
+        answers = _evenly(self.answers(cell.seed), len(x))
         if self.model == "autoencoder":
             images = run.scores.reshape(x.shape)
             pairs = {"original~keras": (x, answers), "original~snn": (x, images), "keras~snn": (answers, images)}
             return replace(measured, ssim={name: float(ssim(*pair).mean()) for name, pair in pairs.items()})
-        labels = self.data.y_test[: len(x)]
+        labels = self._spread(self.data.y_test, len(x))
         right = {cell.n_steps: percent_right(run.scores, labels), 0: percent_right(answers, labels)}
         return replace(measured, accuracy=right)
 
@@ -267,6 +273,17 @@ class Experiment:
             spread=spread_of(times),
             inference=inference if self.workload.reference else {},  # others time whole runs
         )
+
+
+def _evenly(values: AnyArray, n: int) -> AnyArray:
+    """Return `n` of the values, or all if there are fewer, at equal distances, the first one among them."""
+    return values[:: max(1, len(values) // max(1, n))][:n]
+
+
+def measurable(model: str, workload: Workload) -> list[Cell]:
+    """Return the cells of a model that can be measured with the packages that this process has."""
+    without_nengo_dl = workload.reference and bool(missing_packages())
+    return [cell for cell in cells(model, workload) if not (without_nengo_dl and cell.is_of_nengo_dl)]
 
 
 def percent_right(scores: AnyArray, labels: IntArray) -> float:

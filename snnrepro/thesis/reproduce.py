@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.environment import environment
-from snnrepro.frameworks.nengo_dl import missing_packages
 from snnrepro.thesis import networks, samples
-from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, cells, workloads
-from snnrepro.thesis.experiment import Experiment
+from snnrepro.thesis.cells import MODELS, Cell, Measured, Workload, workloads
+from snnrepro.thesis.elsewhere import Elsewhere, Place
+from snnrepro.thesis.experiment import Experiment, measurable
 from snnrepro.thesis.record import Record
 from snnrepro.thesis.results import Results, collect
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray
@@ -32,6 +35,8 @@ def reproduce(
     strides: Sequence[int] | None = None,
     again: bool = False,
     progress: CellProgress | None = None,
+    executor: Executor | None = None,
+    source: str | None = None,
 ) -> Results:
     """Measure the thesis's tables; what `folder` holds already of the same profile, data and machine is not repeated.
 
@@ -54,6 +59,10 @@ def reproduce(
         Whether what is there already is measured again.
     progress : callable, optional
         Called as the cells advance.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure the cells, one at a time each; by default they are measured here, one after the other.
+    source : str, optional
+        Where workers load `data` from, as `load_mnist` takes it.
 
     Returns
     -------
@@ -62,24 +71,15 @@ def reproduce(
     """
     started = _now()
     record = Record(folder / "cells", again)
-    measured: list[Measured] = []
-    described: dict[str, dict[str, Any]] = {}
-    pictures: dict[str, AnyArray] = {}
-    for model, workload in workloads(profile, models, n_seeds).items():
-        experiment = Experiment(model, workload, data, folder / "models", strides if model == "cnn" else None, again)
-        described[model] = describe(workload, experiment.sizes, data)
-        for cell in cells(model, workload):
-            if workload.reference and cell.is_of_nengo_dl and missing_packages():
-                continue
-            kept = record.find(cell, experiment.conditions(cell))
-            if kept is None:
-                kept = experiment.measure(cell, None if progress is None else _advance(progress, cell))
-                record.keep(kept)
-            elif progress is not None:
-                progress(cell, 1.0)
-            measured.append(kept)
-        pictures.update(samples.take(experiment))
-    samples.write(pictures, folder / "samples.npz")
+    loads = workloads(profile, models, n_seeds)
+    done = progress or (lambda cell, fraction: None)
+    of_cnn = None if strides is None else tuple(strides)
+    if executor is None:
+        found = _here(loads, data, folder / "models", record, of_cnn, done)
+    else:
+        workers = Elsewhere(executor, folder / "models", record)
+        found = _elsewhere(workers, loads, data, source, of_cnn, done)
+    samples.write(found.pictures, folder / "samples.npz")
     origin = {
         "source": data.source,
         "sha256": data.sha256,
@@ -87,7 +87,65 @@ def reproduce(
         "n_train": len(data.x_train),
         "n_test": len(data.y_test),
     }
-    return collect(profile, described, origin, environment(), measured, started, _now())
+    described = {model: describe(load, found.sizes[model], data) for model, load in loads.items()}
+    return collect(profile, described, origin, found.environment, found.measured, started, _now())
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was measured, and where."""
+
+    sizes: Mapping[str, Mapping[str, Any]]
+    measured: list[Measured]
+    pictures: dict[str, AnyArray]
+    environment: dict[str, Any]
+
+
+def _here(
+    loads: Mapping[str, Workload],
+    data: Mnist,
+    folder: Path,
+    record: Record,
+    strides: tuple[int, ...] | None,
+    progress: CellProgress,
+) -> _Found:
+    measured: list[Measured] = []
+    sizes: dict[str, Mapping[str, Any]] = {}
+    pictures: dict[str, AnyArray] = {}
+    for model, workload in loads.items():
+        experiment = Experiment(model, workload, data, folder, strides if model == "cnn" else None, record.again)
+        sizes[model] = experiment.sizes
+        for cell in measurable(model, workload):
+            kept = record.find(cell, experiment.conditions(cell))
+            if kept is None:
+                kept = experiment.measure(cell, _advance(progress, cell))
+                record.keep(kept)
+            else:
+                progress(cell, 1.0)
+            measured.append(kept)
+        pictures.update(samples.take(experiment))
+    return _Found(sizes, measured, pictures, environment())
+
+
+def _elsewhere(
+    workers: Elsewhere,
+    loads: Mapping[str, Workload],
+    data: Mnist,
+    source: str | None,
+    strides: tuple[int, ...] | None,
+    progress: CellProgress,
+) -> _Found:
+    run = uuid.uuid4().hex
+    places = {
+        model: Place(model, workload, source, data.sha256, strides if model == "cnn" else None, run)
+        for model, workload in loads.items()
+    }
+    known = {model: (place, workers.about(place)) for model, place in places.items()}
+    measured = workers.measure(known, progress)
+    in_order = [measured[cell] for _, about in known.values() for cell in about.cells]
+    sizes = {model: about.sizes for model, (_, about) in known.items()}
+    where = next(iter(known.values()))[1].environment
+    return _Found(sizes, in_order, workers.samples(places.values()), dict(where))
 
 
 def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import snnrepro
 PARTS = [
     ["errors", "arrays"],
     ["inputs", "metrics"],
-    ["files", "compiling", "simd"],
+    ["files", "compiling", "executors", "simd"],
     ["frameworks"],
     ["network"],
     ["datasets", "user_images", "environment"],

@@ -76,6 +76,8 @@ def test_every_link_between_pages_leads_somewhere(root):
         "snnrepro.spiking.neurons",
         "snnrepro.spiking.convert",
         "snnrepro.spiking.archive",
+        "snnrepro.spiking.parts",
+        "snnrepro.executors",
     ],
 )
 def test_the_examples_in_the_docstrings_run(module, monkeypatch):

@@ -133,7 +133,7 @@ def test_without_nengo_dl_what_needs_it_is_left_out(tf, small, tmp_path, monkeyp
 def test_more_reference_networks_than_there_are_and_other_strides_are_refused(tf, tmp_path):
     assert {model: load.seeds for model, load in cells.workloads("reference", n_seeds=2).items()} == {
         "dense": (0, 1),
-        "cnn": (0,),
+        "cnn": (0, 1),
         "autoencoder": (0,),
     }
     with pytest.raises(DataError, match="there are 5 reference networks, not 6; train others with --train"):
