@@ -86,28 +86,36 @@ def test_a_missing_package_is_named_with_the_command_that_mends_it(package, monk
         nengo_dl_loader.import_nengo_dl()
 
 
-def test_keras_3_alone_is_named_with_the_command_that_mends_it(tf):
+@pytest.fixture(scope="module")
+def of_keras_3(tf):
+    """What is said where tf.keras is Keras 3, and what is said if tf_keras is missing too: by one child process."""
     if tuple(int(part) for part in tf.__version__.split(".")[:2]) < (2, 16):
         pytest.skip("before TensorFlow 2.16 tf.keras is Keras 2")
     code = """
 import importlib.util
+from snnrepro.errors import DependencyError
+from snnrepro.frameworks.tensorflow import import_tensorflow
+def said():
+    try:
+        import_tensorflow()
+    except DependencyError as error:
+        return str(error)
+print(said())
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "tf_keras" else real(name, *rest)
-from snnrepro.frameworks.tensorflow import import_tensorflow
-import_tensorflow()
+print(said())
 """
     done = _python(code, TF_USE_LEGACY_KERAS="0")
-    last = done.stderr.strip().splitlines()[-1]
-    assert "brings only Keras 3, and NengoDL needs Keras 2; run: pip install tf-keras~=" in last
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
-def test_keras_3_imported_first_is_said(tf):
-    if tuple(int(part) for part in tf.__version__.split(".")[:2]) < (2, 16):
-        pytest.skip("before TensorFlow 2.16 tf.keras is Keras 2")
-    done = _python(
-        "from snnrepro.frameworks.tensorflow import import_tensorflow; import_tensorflow()", TF_USE_LEGACY_KERAS="0"
-    )
-    assert "set TF_USE_LEGACY_KERAS=1 before the first import of tensorflow" in done.stderr.strip().splitlines()[-1]
+def test_keras_3_alone_is_named_with_the_command_that_mends_it(of_keras_3):
+    assert "brings only Keras 3, and NengoDL needs Keras 2; run: pip install tf-keras~=" in of_keras_3[1]
+
+
+def test_keras_3_imported_first_is_said(of_keras_3):
+    assert "set TF_USE_LEGACY_KERAS=1 before the first import of tensorflow" in of_keras_3[0]
 
 
 def test_what_was_held_back_is_shown_when_the_import_fails():

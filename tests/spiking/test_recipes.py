@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,12 @@ def calibration(digits):
     return pixels(digits.x_train[:1000])
 
 
+@pytest.fixture(scope="module")
+def converted(trained, calibration):
+    """The network converted by a recipe for so many steps, once."""
+    return functools.lru_cache(maxsize=None)(lambda recipe, n: convert(trained, recipe, calibration, n))
+
+
 def _loss(spiking, trained, digits, simulator="plain"):
     """Return the points of accuracy lost on the 1,000 images held out."""
     x, y = pixels(digits.x_test), digits.y_test
@@ -62,9 +69,9 @@ def _loss(spiking, trained, digits, simulator="plain"):
         ("balanced-lif", 30, 0.8),
     ],
 )
-def test_a_recipe_keeps_the_accuracy(trained, digits, calibration, recipe, n_steps, most):
+def test_a_recipe_keeps_the_accuracy(trained, digits, converted, recipe, n_steps, most):
     assert np.mean(trained.forward(pixels(digits.x_test)).argmax(axis=1) == digits.y_test) > 0.9, "nothing was learnt"
-    assert _loss(convert(trained, recipe, calibration, n_steps), trained, digits) <= most
+    assert _loss(converted(recipe, n_steps), trained, digits) <= most
 
 
 def test_the_thesis_recipe_loses_what_the_others_keep(trained, digits, calibration):
@@ -84,8 +91,8 @@ def test_the_error_of_the_scores_shrinks_with_the_steps(trained, digits, calibra
 
 
 @pytest.mark.parametrize("recipe", list(RECIPES))
-def test_weights_and_biases_stay_as_trained_bit_for_bit(trained, calibration, recipe):
-    spiking = convert(trained, recipe, calibration, 8)
+def test_weights_and_biases_stay_as_trained_bit_for_bit(trained, converted, recipe):
+    spiking = converted(recipe, 8)
     before = {node.name: node.layer for node in trained.nodes}
     linear = [node for node in spiking.network.nodes if isinstance(node.layer, Dense)]
     assert len(linear) == 4

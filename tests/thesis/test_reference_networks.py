@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snnrepro.cli import main
-from snnrepro.datasets import load_mnist, pixels
+from snnrepro.datasets import pixels
 from snnrepro.errors import DataError
 from snnrepro.files import sha256_of
 from snnrepro.readers.load import load
@@ -37,9 +37,9 @@ def test_there_is_a_network_for_every_seed_of_the_profile():
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=lambda one: one.cell.name)
-def test_each_was_trained_in_full_on_mnist(training):
+def test_each_was_trained_in_full_on_mnist(training, data):
     of, cell = training.conditions, training.cell
-    assert of["data"] == load_mnist().sha256
+    assert of["data"] == data.sha256
     assert (of["n_train"], of["epochs"], of["gpus"]) == (60_000, settings()["epochs"], [])
     assert of["sizes"] == model_settings(cell.model)
     assert training.seconds > 1
@@ -54,10 +54,9 @@ def test_the_header_says_when_and_where_they_were_trained():
 
 @pytest.mark.parametrize(("system", "row"), [("keras", 0), ("nengo-dl", 60)])
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_their_answers_are_as_good_as_the_thesis_says(model, system, row):
+def test_their_answers_are_as_good_as_the_thesis_says(model, system, row, data):
     """Within twenty points of the printed row on 200 images: none was mixed up with another or left untrained."""
-    mnist = load_mnist()
-    x, labels = pixels(mnist.x_test[:200]), mnist.y_test[:200]
+    x, labels = pixels(data.x_test[:200]), data.y_test[:200]
     (printed,) = [one for one in figures(model) if (one.quantity, one.system, one.n_steps) == ("accuracy", system, row)]
     answers = set()
     for seed in REFERENCE[model].seeds:
@@ -103,16 +102,28 @@ def small(monkeypatch):
     return profile
 
 
-def test_a_reproduction_of_the_reference_judges_every_accuracy_and_keeps_no_training(nengo_dl, small, tmp_path):
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def folder(models, tmp_path):
+    """A new folder for results, but for the networks: what one test has fitted is found by the next."""
+    (tmp_path / "models").symlink_to(models)
+    return tmp_path
+
+
+def test_a_reproduction_of_the_reference_judges_every_accuracy_and_keeps_no_training(nengo_dl, small, folder, data):
     pytest.importorskip("skimage", reason="scikit-image is not installed (extra: images)")
-    results = reproduce.reproduce("reference", load_mnist(), tmp_path, tuple(small))
+    results = reproduce.reproduce("reference", data, folder, tuple(small))
     of_accuracy = [one.verdict for one in results.comparisons if one.printed.unit in ("%", "points")]
     assert len(of_accuracy) == 7
     assert all(verdict.outcome == "pass" for verdict in of_accuracy), of_accuracy
     trends = {one.trend.quantity: one for one in results.trends if one.trend.model == "dense"}
     assert trends["agreement"].statistic == 1.0
     assert trends["training_ratio"].statistic > 0
-    kept = {path.name.rpartition("-")[0] for path in (tmp_path / "models").iterdir()}
+    kept = {path.name.rpartition("-")[0] for path in (folder / "models").iterdir()}
     assert kept >= {f"{model}-seed0-{recipe}-n4" for model, load in small.items() for recipe in load.recipes}
     assert not [name for name in kept if name.endswith(("-keras", "-nengo-dl"))], "a training was kept"
     assert "Trained networks: the reference ones inside snnrepro, trained" in what_was_run(results)
@@ -120,9 +131,9 @@ def test_a_reproduction_of_the_reference_judges_every_accuracy_and_keeps_no_trai
     assert all(value is not None and value > 0 for value in seconds.values()), "timed by the pace"
 
 
-def test_without_nengo_dl_what_needs_it_is_left_out(tf, small, tmp_path, monkeypatch):
+def test_without_nengo_dl_what_needs_it_is_left_out(tf, small, folder, data, monkeypatch):
     monkeypatch.setattr(reproduce, "missing_packages", lambda: ["nengo_dl"])
-    results = reproduce.reproduce("reference", load_mnist(), tmp_path, ("dense",))
+    results = reproduce.reproduce("reference", data, folder, ("dense",))
     measured = {(one.cell.system, one.cell.quantity) for one in results.measured}
     assert ("nengo-dl", "accuracy") in measured
     assert not measured & {("nengo-dl", quantity) for quantity in ("pace", "agreement", "training")}
@@ -130,7 +141,7 @@ def test_without_nengo_dl_what_needs_it_is_left_out(tf, small, tmp_path, monkeyp
     assert of_accuracy == ["pass"] * 7
 
 
-def test_more_reference_networks_than_there_are_and_other_strides_are_refused(tf, tmp_path):
+def test_more_reference_networks_than_there_are_and_other_strides_are_refused(tf, tmp_path, data):
     assert {model: load.seeds for model, load in cells.workloads("reference", n_seeds=2).items()} == {
         "dense": (0, 1),
         "cnn": (0, 1),
@@ -139,7 +150,7 @@ def test_more_reference_networks_than_there_are_and_other_strides_are_refused(tf
     with pytest.raises(DataError, match="there are 5 reference networks, not 6; train others with --train"):
         cells.workloads("reference", n_seeds=6)
     with pytest.raises(DataError, match=r"strides \[1, 2, 2\]; train others with --train"):
-        Experiment("cnn", REFERENCE["cnn"], load_mnist(), tmp_path, strides=[1, 1, 2])
+        Experiment("cnn", REFERENCE["cnn"], data, tmp_path, strides=[1, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -164,10 +175,10 @@ def test_the_command_evaluates_the_reference_networks_unless_told_to_train(argum
     assert asked == [profile]
 
 
-def test_a_training_that_is_only_timed_is_scaled_to_the_whole(tf):
+def test_a_training_that_is_only_timed_is_scaled_to_the_whole(tf, data):
     workload = replace(REFERENCE["dense"], epochs=1000)
-    experiment = Experiment("dense", workload, load_mnist(), None)
-    short = Experiment("dense", replace(workload, epochs=10), load_mnist(), None)
+    experiment = Experiment("dense", workload, data, None)
+    short = Experiment("dense", replace(workload, epochs=10), data, None)
     cell = Cell("dense", "keras", "training", 0)
     ratio = experiment.measure(cell).seconds / short.measure(cell).seconds
     assert 20 < ratio < 500, "100 times the epochs"

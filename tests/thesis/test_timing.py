@@ -17,8 +17,8 @@ TRENDS = [trend for trend in tables.trends("dense") if trend.quantity == "pace"]
 
 
 def _steps(n_steps):
-    """Do the same work in every step, as a simulator does; some tenths of a second in 60 of them."""
-    x = np.random.RandomState(0).rand(100_000)
+    """Do the same work in every step, as a simulator does; some hundredths of a second in 60 of them."""
+    x = np.random.RandomState(0).rand(50_000)
     for _ in range(n_steps):
         np.sort(x, kind="heapsort")
 
