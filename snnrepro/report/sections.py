@@ -97,8 +97,8 @@ def sections(results: Results, plots: Sequence[Plot]) -> list[Section]:
 _NOT_MEASURED = "not measured in this run."
 _NOT_LEGIBLE = "the thesis’s printed figures are not legible; see the sections below."
 _FIGURES = (
-    "n is n_steps, the time steps of a presentation. Measured accuracies are means over the seeds, seconds medians, "
-    "of inference for 10,000 images, scaled where fewer were timed. A verdict is followed by the "
+    "n is n_steps, the time steps of a presentation. Measured figures are medians over the seeds, "
+    "seconds of inference for 10,000 images, scaled where fewer were timed. A verdict is followed by the "
     "tolerance it was held against."
 )
 _BY_EVENTS = (
