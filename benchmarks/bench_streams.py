@@ -75,11 +75,11 @@ def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data
 
 
 def test_two_processes_of_one_core_beside_one(benchmark, data, monkeypatch):
-    """Measure what is gained where each image takes milliseconds; no bound but on what is lost: cores may be taken."""
+    """Measure what is gained; the bound is on what is lost, as other work may hold the second core."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     network = snnrepro.load(REFERENCE / "dense-seed0-keras.npz")
     spiking = snnrepro.convert(network, "thesis", n_steps=60)
-    x = np.concatenate([pixels(data.x_test)] * 4)
+    x = np.concatenate([pixels(data.x_test)] * 2)
     seconds = {1: [], 2: []}
 
     def measured():
@@ -87,7 +87,7 @@ def test_two_processes_of_one_core_beside_one(benchmark, data, monkeypatch):
             executors = {1: one, 2: two}
             for executor in executors.values():
                 spiking.run(x, executor=executor)  # starts the processes
-            for _ in range(5):
+            for _ in range(3):
                 for number, executor in executors.items():
                     start = time.perf_counter()
                     spiking.run(x, executor=executor)
