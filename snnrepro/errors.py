@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 
 class SnnReproError(Exception):
@@ -27,6 +27,9 @@ class UnsupportedError(ModelError):
     def __init__(self, problems: Sequence[str], hint: str = "") -> None:
         self.problems, self.hint = tuple(problems), hint
         super().__init__("these nodes cannot be converted:\n  " + "\n  ".join(self.problems) + (hint and f"\n{hint}"))
+
+    def __reduce__(self) -> tuple[type[UnsupportedError], tuple[Any, ...]]:
+        return type(self), (self.problems, self.hint)  # or a worker's would be made of its message
 
 
 class ArchiveError(ModelError):

@@ -107,7 +107,11 @@ def gpu_names() -> list[str]:
 
 
 def seed_everything(tf: Any, seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow: Keras draws from all three, and its own helper came with TF 2.7."""
+    """Seed Python, NumPy and TensorFlow: Keras draws from all three.
+
+    Keras's own helper, which came with TensorFlow 2.7, gives Keras the same numbers from a source of its own: from
+    Python's another thread may draw in between, as those of a Dask worker do.
+    """
     import random
 
     import numpy as np
@@ -115,6 +119,8 @@ def seed_everything(tf: Any, seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     tf.random.set_seed(seed)
+    if hasattr(tf.keras.utils, "set_random_seed"):
+        tf.keras.utils.set_random_seed(seed)
 
 
 def _require_keras_2(tf: Any) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib.util
 import json
 import signal
+import sys
 import time
 
 import numpy as np
@@ -133,12 +133,6 @@ def test_a_scheduler_without_workers_is_one_sentence(files, tmp_path, monkeypatc
 
 
 def test_without_dask_a_sentence_says_how_to_install_it(files, monkeypatch):
-    original = builtins.__import__
-
-    def missing(name, *rest):
-        if name.partition(".")[0] in ("dask", "distributed"):
-            raise ImportError(name)
-        return original(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    for name in ("dask", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert INSTALL in _refused(files, "tcp://127.0.0.1:8786")

@@ -148,6 +148,18 @@ def test_what_a_worker_raises_is_one_sentence_and_its_own_refusals_stay(many, pr
         spiking.run(x, 9, executor=processes)
 
 
+def _cannot_convert(*_):
+    raise snnrepro.UnsupportedError(["Gelu: curved", "If: unknown"], "train with ReLU")
+
+
+def test_a_refusal_with_a_list_stays_what_it_is_on_its_way_here(many, processes, monkeypatch):
+    spiking, x = many
+    monkeypatch.setattr(run, "_run_sent", _cannot_convert)
+    with pytest.raises(snnrepro.UnsupportedError, match=r"converted:\n  Gelu: curved\n  If: unknown\ntrain") as refusal:
+        spiking.run(x, 9, executor=processes)
+    assert refusal.value.problems == ("Gelu: curved", "If: unknown")
+
+
 def test_what_is_no_executor_is_refused(many):
     spiking, x = many
     with pytest.raises(snnrepro.ModelError, match=r"executor must be one of concurrent.futures, or like one, got int"):

@@ -117,9 +117,9 @@ def test_of_what_can_be_cut_only_slices_are_read(three_a_part):
     spiking, x = three_a_part
     asked = Asked(x)
     assert differing(spiking.run(x, 5), spiking.run(asked, 5)) == []
-    assert asked.asked == [3, 50, *[3] * 15, 2]  # a thousand of them, evenly spread, show what they are like
+    assert asked.asked == [3, *[1] * 50, *[3] * 15, 2]  # a thousand of them, evenly spread, show what they are like
     evaluate(spiking, spiking.run(x, 5), asked, None)
-    assert asked.asked[18:] == [3] * 16 + [2]
+    assert asked.asked[67:] == [3] * 16 + [2]
 
 
 def test_what_comes_one_after_the_other_is_asked_for_as_parts_are_run(three_a_part, monkeypatch):

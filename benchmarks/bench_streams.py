@@ -1,0 +1,100 @@
+"""What a million images take in memory, and what another process brings: images mapped from a file, results joined.
+
+The peak is that of a process of its own, pages of the file included; the slope is what each image more takes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+import snnrepro
+from snnrepro.datasets import pixels
+from snnrepro.environment import environment
+from snnrepro.thesis.networks import REFERENCE
+
+SIZES = (50_000, 150_000)
+"""Scaled from a million: above a few parts, the peak is a straight line in the number of images."""
+MILLION = 1_000_000
+MEASURE = """
+import json, re, sys
+import numpy as np, snnrepro
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+spiking, x = snnrepro.load_spiking(sys.argv[1]), np.load(sys.argv[2], mmap_mode="r")[: int(sys.argv[3])]
+spiking.run(x[:8])
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+run = spiking.run(x)
+outputs = [run.scores_by_step, run.synaptic_operations, run.macs, *run.spike_counts.values()]
+print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "outputs": sum(one.nbytes for one in outputs)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def spiking(data):
+    """The dense reference network, converted at 4 steps."""
+    network = snnrepro.load(REFERENCE / "dense-seed0-keras.npz")
+    return snnrepro.convert(network, "rate", pixels(data.x_train[:300]), 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data, tmp_path):
+    spiking.save(tmp_path / "spiking.npz")
+    one = pixels(data.x_test)
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (max(SIZES), *one.shape[1:]))
+    for start in range(0, len(mapped), len(one)):
+        mapped[start : start + len(one)] = one
+    del mapped
+    found = {}
+
+    def measured():
+        for size in SIZES:
+            arguments = [str(tmp_path / "spiking.npz"), str(tmp_path / "x.npy"), str(size)]
+            done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], check=True, stdout=subprocess.PIPE)
+            found[size] = json.loads(done.stdout)
+
+    benchmark.pedantic(measured, rounds=1)
+    few, many = (found[size] for size in SIZES)
+    n_more = SIZES[1] - SIZES[0]
+    slope, outputs = (many["peak"] - few["peak"]) / n_more, (many["outputs"] - few["outputs"]) / n_more
+    expected = many["peak"] + slope * (MILLION - SIZES[1])
+    benchmark.extra_info.update(environment=environment(), found=found, bytes_an_image=slope, of_results=outputs)
+    listed = ", ".join(f"{size:,} images: {one['peak'] / 1e6:.0f} MB" for size, one in found.items())
+    print(f"\n{listed}; each one more {slope:.0f} B (its results {outputs:.0f} B); a million: {expected / 1e6:.0f} MB")
+    # While results are joined they are there twice; an image is 3,136 bytes.
+    assert slope < 2.5 * outputs
+    assert many["peak"] < 400e6
+
+
+def test_two_processes_of_one_core_beside_one(benchmark, data, monkeypatch):
+    """Measure what is gained; the bound is on what is lost, as other work may hold the second core."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    network = snnrepro.load(REFERENCE / "dense-seed0-keras.npz")
+    spiking = snnrepro.convert(network, "thesis", n_steps=60)
+    x = np.concatenate([pixels(data.x_test)] * 2)
+    seconds = {1: [], 2: []}
+
+    def measured():
+        with ProcessPoolExecutor(1, get_context("spawn")) as one, ProcessPoolExecutor(2, get_context("spawn")) as two:
+            executors = {1: one, 2: two}
+            for executor in executors.values():
+                spiking.run(x, executor=executor)  # starts the processes
+            for _ in range(3):
+                for number, executor in executors.items():
+                    start = time.perf_counter()
+                    spiking.run(x, executor=executor)
+                    seconds[number].append(time.perf_counter() - start)
+
+    benchmark.pedantic(measured, rounds=1)
+    medians = {number: float(np.median(times)) for number, times in seconds.items()}
+    benchmark.extra_info.update(environment=environment(), seconds=seconds)
+    print(f"\n{len(x):,} images, dense, 60 steps, LIF: one process {medians[1]:.2f} s, two {medians[2]:.2f} s")
+    assert medians[2] < 1.5 * medians[1]
