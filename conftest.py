@@ -6,6 +6,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if IS_WORKER:
+    # Of pytest-xdist's workers each has one core: threads that wait for the others' cores only burn their time.
+    # Before the first import of what reads these.
+    for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_variable, "1")
+
 import hypothesis
 import pytest
 
@@ -51,6 +58,15 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_report_header(config):
     source = config.getoption("--data") or os.environ.get("SNNREPRO_MNIST")
     return f"snnrepro: MNIST from {source or 'inside the package'}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Compiled loops take one thread in a worker, see above; tests of threads ask for more themselves."""
+    if IS_WORKER:
+        import numba
+
+        numba.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
