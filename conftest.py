@@ -6,6 +6,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if IS_WORKER:
+    # Of pytest-xdist's workers each has one core: threads that wait for the others' cores only burn their time.
+    # Before the first import of what reads these.
+    for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_variable, "1")
+
 import hypothesis
 import pytest
 
@@ -33,9 +40,33 @@ def pytest_addoption(parser):
     parser.addoption("--plots", default=None, help="a folder in which the benchmarks draw what they measure")
 
 
+SLOWEST = (
+    "test_resuming.py",
+    "test_recipes.py",
+    "test_reference_networks.py",
+    "test_simulators_agree.py",
+    "test_event_simulator.py",
+    "test_nengo_dl_simulator.py",
+    "test_keras_models.py",
+    "test_stack.py",
+    "test_timing.py",
+    "test_early_exit.py",
+    "test_command_line.py",
+)
+"""Files that take 20 to 60 seconds, the slowest first."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the slowest files: the last file of one worker is what the other one waits for."""
+    order = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """A run of some of the tests leaves no outcome that would stand for its cell of the matrix."""
+    if hasattr(config.option, "loadscopereorder"):  # pytest-xdist would begin with the files that have most tests
+        config.option.loadscopereorder = False
     if "SNNREPRO_CELL" in os.environ and not stacks.is_whole(config.invocation_params.args):
         config.option.xmlpath = None
 
@@ -51,6 +82,15 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_report_header(config):
     source = config.getoption("--data") or os.environ.get("SNNREPRO_MNIST")
     return f"snnrepro: MNIST from {source or 'inside the package'}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Compiled loops take one thread in a worker, see above; tests of threads ask for more themselves."""
+    if IS_WORKER:
+        import numba
+
+        numba.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

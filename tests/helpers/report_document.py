@@ -129,6 +129,11 @@ def write(folder, results, arrays):
     return write_pages(results, arrays, folder)
 
 
+def written(folder, results):
+    """Write the report of results with the samples, and return its files as bytes by name."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in write(folder, results, samples())}
+
+
 def with_line(results, index, **changes):
     """Return results with a line (a printed figure and what was measured) changed."""
     lines = list(results.comparisons)

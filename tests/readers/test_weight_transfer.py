@@ -39,13 +39,19 @@ def _keras(tf, widths, seed, zero_bias=False):
     return model
 
 
+@functools.lru_cache(maxsize=1)
+def _exported(model):
+    """Return a model as ONNX; the road is often gone twice, once with a fault on its way."""
+    from snnrepro.readers.keras import to_onnx
+
+    return to_onnx(model)
+
+
 def _road(model, folder):
     """Return the weights as NengoDL holds them after the whole road, through both files."""
     import onnx
 
-    from snnrepro.readers.keras import to_onnx
-
-    onnx.save(to_onnx(model), str(folder / "model.onnx"))
+    onnx.save(_exported(model), str(folder / "model.onnx"))
     snnrepro.load(folder / "model.onnx").save(folder / "model.npz")
     with NengoDLSimulator(convert(snnrepro.load(folder / "model.npz"), "thesis"), minibatch_size=1) as simulator:
         return simulator.weights()
@@ -142,9 +148,7 @@ def test_two_swapped_axes_are_noticed(tf, tmp_path, monkeypatch, op_type):
 
 
 def _nodes(model):
-    from snnrepro.readers.keras import to_onnx
-
-    return to_onnx(model).graph.node
+    return _exported(model).graph.node
 
 
 def test_a_dropped_bias_is_noticed(tf, tmp_path, monkeypatch):
@@ -157,13 +161,11 @@ def test_a_dropped_bias_is_noticed(tf, tmp_path, monkeypatch):
 def test_every_hop_answers_as_keras_does(tf, tmp_path):
     import onnxruntime
 
-    from snnrepro.readers.keras import to_onnx
-
     model = _keras(tf, (7, 7, 4), seed=4)
     x = np.random.RandomState(0).uniform(-2, 2, (40, 3, 2, 1)).astype(np.float32)
     wanted = model.predict(x, verbose=0)
     assert np.ptp(wanted.argmax(axis=1)) > 0, "every image has the same answer"
-    proto = to_onnx(model)
+    proto = _exported(model)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     by_onnxruntime = session.run(None, {session.get_inputs()[0].name: x})[0]
     np.testing.assert_allclose(by_onnxruntime, wanted, atol=1e-6)

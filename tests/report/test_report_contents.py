@@ -83,8 +83,9 @@ def results():
 
 
 @pytest.fixture(scope="module")
-def written(results, tmp_path_factory):
-    return pages(tmp_path_factory.mktemp("results"), results, report_document.samples())
+def written(files):
+    """The page and the Markdown file of those results."""
+    return [files[name].decode("utf-8") for name in ("report.html", "report.md")]
 
 
 def test_every_figure_stands_in_both_reports_with_its_verdict(results, written):

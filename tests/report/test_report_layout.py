@@ -13,8 +13,6 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
 pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
 
-from tests.helpers import report_document
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # The page stands in a frame as wide as the screen (a browser's own window cannot be made as narrow).
@@ -43,13 +41,6 @@ def browser():
     if found is None:
         pytest.skip("no Chromium is installed")
     return found
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    report_document.write(folder, report_document.document(), report_document.samples())
-    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def measured(browser, page, width, folder):

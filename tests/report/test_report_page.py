@@ -59,21 +59,6 @@ def charts_without_words(page):
     ]
 
 
-def written(folder, results):
-    paths = report_document.write(folder, results, report_document.samples())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("results"), report_document.document())
-
-
-@pytest.fixture(scope="module")
-def page(files):
-    return files["report.html"].decode("utf-8")
-
-
 def test_a_page_loads_nothing_from_elsewhere(page):
     assert foreign_sources(page) == []
 
@@ -129,14 +114,14 @@ def test_the_page_is_small_enough_to_send(page):
 
 def test_the_same_results_give_the_same_bytes(tmp_path, files):
     assert len(files) == 2 + 2 * 7
-    again = written(tmp_path, report_document.document())
+    again = report_document.written(tmp_path, report_document.document())
     assert [name for name, content in files.items() if again[name] != content] == []
 
 
 def test_other_results_give_other_bytes(files, tmp_path):
     results = report_document.document()
     other = report_document.with_line(results, 2, measured=results.comparisons[2].measured + 0.5)
-    assert written(tmp_path, other)["report.html"] != files["report.html"]
+    assert report_document.written(tmp_path, other)["report.html"] != files["report.html"]
 
 
 def test_the_markdown_files_links_lead_to_charts(files):

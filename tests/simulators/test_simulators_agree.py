@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -100,8 +101,9 @@ def test_nengo_dl_gives_the_plain_simulators_numbers_bit_for_bit(case):
     assert _differing(case.spiking, case.x, case.n_steps, "nengo-dl") == []
 
 
+@functools.lru_cache(maxsize=None)
 def _cases(blocks, growths):
-    """Return drawn cases, for what must be noticed on one of them."""
+    """Return drawn cases, for what must be noticed on one of them; several faults look at the same."""
     found = []
 
     @settings(max_examples=60)
