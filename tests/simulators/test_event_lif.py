@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU
-from snnrepro.simulators.event import plan
+from snnrepro.simulators.event import builder
 from snnrepro.simulators.plain import spike_trains
 from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import LIF, Population
@@ -58,14 +58,14 @@ def test_neurons_with_any_constants_fire_in_the_steps_of_the_plain_simulator(see
 
 @pytest.mark.parametrize("constant", ["gain", "dt", "tau_rc", "tau_ref"])
 def test_a_wrong_constant_is_seen(constant, monkeypatch):
-    right = plan.pack_population
+    right = builder.pack_population
 
     def wrong(*arguments):
         neurons = right(*arguments)
         changed = {constant: getattr(neurons.constants, constant) * np.float32(1.1)}
         return dataclasses.replace(neurons, constants=neurons.constants._replace(**changed))
 
-    monkeypatch.setattr(plan, "pack_population", wrong)
+    monkeypatch.setattr(builder, "pack_population", wrong)
     spiking, x = network(0, LIF(max_rate=60.0))
     plain, found = spike_trains(spiking, x, N_STEPS), trains(spiking, x, N_STEPS)
     assert max(np.mean(found[name] != train) for name, train in plain.items()) > MOVED

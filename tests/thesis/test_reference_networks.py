@@ -15,7 +15,7 @@ from snnrepro.errors import DataError
 from snnrepro.files import sha256_of
 from snnrepro.readers.load import load
 from snnrepro.report.conditions import what_was_run
-from snnrepro.thesis import cells, networks, reproduce
+from snnrepro.thesis import cells, experiment, networks, reproduce
 from snnrepro.thesis.cells import MODELS, PROFILES, Cell, Measured
 from snnrepro.thesis.experiment import Experiment
 from snnrepro.thesis.models import keras_model, set_weights
@@ -132,7 +132,7 @@ def test_a_reproduction_of_the_reference_judges_every_accuracy_and_keeps_no_trai
 
 
 def test_without_nengo_dl_what_needs_it_is_left_out(tf, small, folder, data, monkeypatch):
-    monkeypatch.setattr(reproduce, "missing_packages", lambda: ["nengo_dl"])
+    monkeypatch.setattr(experiment, "missing_packages", lambda: ["nengo_dl"])
     results = reproduce.reproduce("reference", data, folder, ("dense",))
     measured = {(one.cell.system, one.cell.quantity) for one in results.measured}
     assert ("nengo-dl", "accuracy") in measured
