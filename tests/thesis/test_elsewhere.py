@@ -19,6 +19,9 @@ from snnrepro.thesis.elsewhere import trains_for
 from tests.helpers.dask_cluster import cluster_of
 from tests.helpers.tiny_profile import TINY
 
+OTHER_ORDER = 1e-5
+"""Keras sums in another order on another number of threads: float32 of some layers, over numbers of about 1."""
+
 TIMES = ("seconds", "cpu_seconds", "spread", "pace", "inference")
 
 
@@ -69,12 +72,13 @@ def _goes_the_same_way(executor, drawn, tiny, tmp_path):
     results = reproduce.reproduce("quick", data, there, tiny, executor=executor, source=str(drawn))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was measured twice
     for got, wanted in zip(_figures(results), _figures(here)):
+        assert got.pop("ssim") == pytest.approx(wanted.pop("ssim"), rel=OTHER_ORDER)
         assert got == wanted
     assert {p.name for p in (there / "models").iterdir()} == {p.name for p in (tmp_path / "here" / "models").iterdir()}
     with np.load(there / "samples.npz") as got, np.load(tmp_path / "here" / "samples.npz") as wanted:
         assert got.files == wanted.files
         for name in wanted.files:
-            np.testing.assert_array_equal(got[name], wanted[name])
+            np.testing.assert_allclose(got[name], wanted[name], rtol=OTHER_ORDER, atol=OTHER_ORDER)
 
 
 @pytest.mark.slow
