@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
@@ -13,6 +12,9 @@ from snnrepro.readers.operators import Variable
 
 if TYPE_CHECKING:
     from snnrepro.network.padding import Shape
+
+CAN_INFER = tuple(map(int, onnx.__version__.split(".")[:2])) >= (1, 17)
+"""Older versions' inference ends the process on some graphs (onnx 1.7: a segmentation fault): nothing stands in."""
 
 _FEW = 64
 """Numbers of a constant that may be a shape, and is shown to the inference with its values."""
@@ -32,6 +34,8 @@ def inferred(model: onnx.ModelProto, values: Mapping[str, object], source: Varia
     batch : int
         The size of its batch axis, or what stands for it.
     """
+    if not CAN_INFER:
+        return {}
     inputs = [helper.make_tensor_value_info(source.name, TensorProto.FLOAT, (batch, *source.shape))]
     held = []
     for name, value in values.items():
@@ -50,9 +54,7 @@ def inferred(model: onnx.ModelProto, values: Mapping[str, object], source: Varia
     light.graph.input.extend(value for value in inputs if value.name not in given)
     light.graph.initializer.extend(tensor for tensor in held if tensor.name not in given)
     try:
-        infer = onnx.shape_inference.infer_shapes
-        propagates = "data_prop" in inspect.signature(infer).parameters  # through shape arithmetic, since onnx 1.10
-        found = (infer(light, data_prop=True) if propagates else infer(light)).graph
+        found = onnx.shape_inference.infer_shapes(light, data_prop=True).graph  # through shape arithmetic, too
     except Exception:  # it raises what it likes on what it does not know; then nothing stands in
         return {}
     shapes = {}

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import snnrepro
 from snnrepro.readers.constants import FREE_BATCH
+from snnrepro.readers.stand_ins import CAN_INFER
 
 
 def _model(nodes, constants, shape=("n", 3, 4)):
@@ -124,6 +125,7 @@ _UNSOUND = {
 }
 
 
+@pytest.mark.skipif(not CAN_INFER, reason="this onnx cannot be asked for shapes: nothing stands in for a failed value")
 @given(st.lists(st.sampled_from([*_SOUND, *_UNSOUND]), min_size=2, max_size=8).filter(set(_UNSOUND).intersection))
 def test_every_node_in_the_way_is_named_and_no_other(kinds):
     """Behind a failed node only unknown operators were told: of 74 nodes that were in the way of a YOLOX, one."""
