@@ -15,7 +15,6 @@ from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
-from snnrepro.spiking.calibrate import Calibrated, Calibration
 from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
@@ -28,6 +27,7 @@ from snnrepro.user_images import gathered
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.task import Task
+    from snnrepro.spiking.calibrate import Calibrated
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
 
@@ -238,6 +238,8 @@ def _fitted(
     schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int, progress: Progress
 ) -> Calibrated:
     """Return the calibration with the smallest error at the readout, of one for each growth that may be tried."""
+    from snnrepro.spiking.calibrate import Calibration  # loads Numba, which reading a network need not wait for
+
     growths = {min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh}
     if recipe.threshold != "fitted":
         growths = {neuron.growth}

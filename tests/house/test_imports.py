@@ -214,6 +214,13 @@ def test_importing_the_package_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_importing_the_command_line_loads_no_framework_and_no_compiler():
+    heavy = ["tensorflow", "keras", "nengo", "nengo_dl", "onnx", "onnxruntime", "matplotlib", "numba", "scipy", "dask"]
+    code = f"import sys, snnrepro.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_every_public_name_can_be_had():
     for name in snnrepro.__all__:
         assert getattr(snnrepro, name).__name__ == name
