@@ -43,7 +43,7 @@ def evaluate_constant(
     """Return the outputs of a node by name, its inputs being constants.
 
     What is as long as the batch and the same for every image (zeros of the input's shape, say) is a view of its one
-    row, however long: see `is_repeated`.
+    row, however long: see `one_row`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def evaluate_constant(
     if proto.op_type == "Constant":
         return {proto.output[0]: _constant(attributes)}
     check_known(proto)
-    rows = _one_row(proto.op_type, inputs, batch)
+    rows = _for_one_row(proto.op_type, inputs, batch)
     repeated = any(row is not array for row, array in zip(rows, inputs))
     if repeated and proto.op_type == "Shape" and not attributes:
         return {proto.output[0]: np.array(np.shape(cast("AnyArray", inputs[0])), np.int64)}
@@ -89,24 +89,28 @@ def evaluate_constant(
     return results
 
 
-def is_repeated(array: AnyArray, batch: int) -> bool:
-    """Whether a constant is as long as the batch and a view of one row: it is the same for every image."""
+def one_row(array: AnyArray, batch: int) -> AnyArray:
+    """Return the one row of a constant as long as the batch that is a view of it, the same for every image, or all."""
+    return array[:1] if _is_repeated(array, batch) else array
+
+
+def _is_repeated(array: AnyArray, batch: int) -> bool:
     return batch > 1 and array.ndim > 0 and array.shape[0] == batch and array.strides[0] == 0
 
 
-def _one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) -> Sequence[AnyArray | None]:
+def _for_one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) -> Sequence[AnyArray | None]:
     """Return the inputs that give one row of a result as long as the batch; the inputs themselves if none is."""
     present = [array for array in inputs if array is not None]
     rank = max((array.ndim for array in present), default=0)
-    long = [array for array in present if is_repeated(array, batch)]
+    long = [array for array in present if _is_repeated(array, batch)]
     if long:
         by_row = op_type == "Shape" or (
             op_type in _ELEMENTWISE.split()
             and all(array.ndim == rank for array in long)
-            and all(is_repeated(array, batch) or array.ndim < rank or array.shape[0] == 1 for array in present)
+            and all(array.ndim < rank or len(one_row(array, batch)) == 1 for array in present)
         )
         if by_row:
-            return [array[:1] if array is not None and is_repeated(array, batch) else array for array in inputs]
+            return [None if array is None else one_row(array, batch) for array in inputs]
     if op_type in ("ConstantOfShape", "Expand", "Tile") and batch > 1:
         *data, sizes = present
         first, *rest = _whole(sizes) or [0]

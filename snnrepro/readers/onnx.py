@@ -147,9 +147,8 @@ class _Reader:
         shapes: dict[str, Shape] | None = None  # of what stands in for what failed
         for index, proto in enumerate(self._graph.node):
             # What nothing gives would be computed at run time too, for all that is known.
-            computed = any(failed.get(name, not self._values.is_constant(name)) for name in proto.input) or _has_graph(
-                proto
-            )
+            reads_computed = any(failed.get(name, not self._values.is_constant(name)) for name in proto.input)
+            computed = reads_computed or _has_graph(proto)
             outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
             try:
                 missing = [name for name in proto.input if name not in self._values and name not in failed]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Union
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, evaluate_constant, is_repeated
+from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, evaluate_constant, one_row
 from snnrepro.readers.operators import Variable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Values(Dict[str, Value]):
         self.update(results)
         if proto.op_type == "Constant":
             return
-        self._room -= sum(len(_one_row(array, self._batch).reshape(-1)) for array in results.values())
+        self._room -= sum(one_row(array, self._batch).size for array in results.values())
         if self._of_other_batch.keys().isdisjoint(proto.input):
             return
         others = [self._of_other_batch.get(name, array) for name, array in zip(proto.input, arrays)]
@@ -76,8 +76,8 @@ class Values(Dict[str, Value]):
         for index, (name, value) in enumerate(zip(proto.input, given)):
             if not isinstance(value, np.ndarray) or value.dtype.kind in "iu":  # whole numbers are shapes
                 continue
-            row, other = _one_row(value, self._batch), self._of_other_batch.get(name)
-            if other is not None and not np.array_equal(row, _one_row(other, OTHER_BATCH)):
+            row, other = one_row(value, self._batch), self._of_other_batch.get(name)
+            if other is not None and not np.array_equal(row, one_row(other, OTHER_BATCH)):
                 raise ModelError(
                     f"its input {name!r} depends on how many images there are in the batch: an image must have the "
                     "same answer in every batch"
@@ -86,7 +86,3 @@ class Values(Dict[str, Value]):
                 raise ModelError(f"its input {name!r} is as long as the batch, and it does not go image by image")
             given[index] = row
         return given
-
-
-def _one_row(array: AnyArray, batch: int) -> AnyArray:
-    return array[:1] if is_repeated(array, batch) else array

@@ -21,6 +21,7 @@ from snnrepro.readers.operators.registry import (
 )
 
 PRODUCT = "a product of two values"
+_MINUS_ONE = np.full((), -1, np.float32)
 
 
 @handles("Relu", row_wise=True)
@@ -96,18 +97,19 @@ def _sum(call: Call, *terms: Any) -> Any:
 
 
 @handles("Sub", row_wise=True)
-def _sub(call: Call, a: Any, b: Any) -> Any:
-    minus_one = np.full((), -1, np.float32)
+def difference(call: Call, a: Any, b: Any) -> Any:
+    """Return ``a - b``, one of which may be a constant."""
     if isinstance(a, Variable) and isinstance(b, Variable):
-        return call.add(Add(), a, affine(call, b, minus_one, None))
+        return call.add(Add(), a, negative(call, b))
     if isinstance(a, Variable):
         return affine(call, a, None, -weights(b, "the constant"))
-    return affine(call, variable(b), minus_one, a)
+    return affine(call, variable(b), _MINUS_ONE, a)
 
 
 @handles("Neg", row_wise=True)
-def _neg(call: Call, x: Any) -> Any:
-    return affine(call, variable(x), np.full((), -1, np.float32), None)
+def negative(call: Call, x: Any) -> Any:
+    """Return ``-x``."""
+    return affine(call, variable(x), _MINUS_ONE, None)
 
 
 @handles("Mul", row_wise=True)

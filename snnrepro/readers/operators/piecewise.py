@@ -11,7 +11,7 @@ import numpy as np
 from snnrepro.errors import ModelError
 from snnrepro.network.layers import Add, ReLU
 from snnrepro.network.padding import broadcast
-from snnrepro.readers.operators.elementwise import affine
+from snnrepro.readers.operators.elementwise import affine, difference, negative
 from snnrepro.readers.operators.registry import Call, Variable, handles, number, per_image, variable, weights
 
 if TYPE_CHECKING:
@@ -38,24 +38,19 @@ def _from(call: Call, x: Variable, low: AnyArray, reach: float | None = None) ->
     """Return ``low + min(max(x - low, 0), reach)``."""
     if not np.any(low):
         return x if x.rectified and reach is None else call.add(ReLU(reach), x)
-    above = call.add(ReLU(reach), affine(call, x, None, -low))
+    above = call.add(ReLU(reach), difference(call, x, low))
     return affine(call, above, None, low)
 
 
-def _smaller(call: Call, x: Variable, high: AnyArray) -> Variable:
+def _smaller(call: Call, x: Variable, high: AnyArray) -> Any:
     """Return ``high - max(high - x, 0)``."""
-    minus = np.full((), -1, np.float32)
-    return affine(call, call.add(ReLU(), affine(call, x, minus, high)), minus, high)
-
-
-def _minus(call: Call, a: Variable, b: Variable) -> Variable:
-    return call.add(Add(), a, affine(call, b, np.full((), -1, np.float32), None))
+    return difference(call, high, call.add(ReLU(), difference(call, high, x)))
 
 
 @handles("Max", row_wise=True)
 def _max(call: Call, *terms: Any) -> Any:
     def larger(a: Variable, b: Variable) -> Variable:
-        return call.add(Add(), a, call.add(ReLU(), _minus(call, b, a)))
+        return call.add(Add(), a, call.add(ReLU(), difference(call, b, a)))
 
     x, low = reduce(larger, _variables(terms)), _bound(terms, np.maximum)
     if low is None:
@@ -69,8 +64,8 @@ def _max(call: Call, *terms: Any) -> Any:
 
 @handles("Min", row_wise=True)
 def _min(call: Call, *terms: Any) -> Any:
-    def smaller(a: Variable, b: Variable) -> Variable:
-        return _minus(call, a, call.add(ReLU(), _minus(call, a, b)))
+    def smaller(a: Variable, b: Variable) -> Any:
+        return difference(call, a, call.add(ReLU(), difference(call, a, b)))
 
     x, high = reduce(smaller, _variables(terms)), _bound(terms, np.minimum)
     if high is None:
@@ -112,5 +107,4 @@ def _hard_sigmoid(call: Call, x: Any, *, alpha: float = 0.2, beta: float = 0.5) 
 @handles("Abs", row_wise=True)
 def _abs(call: Call, x: Any) -> Any:
     x = variable(x)
-    negative = call.add(ReLU(), affine(call, x, np.full((), -1, np.float32), None))
-    return call.add(Add(), call.add(ReLU(), x), negative)
+    return call.add(Add(), call.add(ReLU(), x), call.add(ReLU(), negative(call, x)))

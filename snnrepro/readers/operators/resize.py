@@ -121,11 +121,11 @@ def _interpolated(call: Call, x: Variable, axis: int, seen: AnyArray) -> Variabl
     if before * after > LARGEST:
         raise ModelError(f"an axis of {before} interpolated at {after} positions takes more than {LARGEST} weights")
     below = np.floor(seen)
-    weights = np.zeros((before, after))
+    mixture = np.zeros((before, after))
     for neighbour, weight in ((below, 1 - (seen - below)), (below + 1, seen - below)):
-        np.add.at(weights, (np.clip(neighbour, 0, before - 1).astype(int), np.arange(after)), weight)
+        np.add.at(mixture, (np.clip(neighbour, 0, before - 1).astype(int), np.arange(after)), weight)
     last = len(x.shape) - 1
     order = (*(other for other in range(last + 1) if other != axis), axis)
     turned = x if axis == last else call.add(Transpose(order), x)
-    mixed = call.add(Dense(weights.astype(np.float32), np.zeros(after, np.float32)), turned)
+    mixed = call.add(Dense(mixture.astype(np.float32), np.zeros(after, np.float32)), turned)
     return mixed if axis == last else call.add(Transpose(tuple(int(place) for place in np.argsort(order))), mixed)
