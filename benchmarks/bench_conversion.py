@@ -146,39 +146,33 @@ def measured(path, n_images, n_steps, max_loss="-", recipe="rate"):
     return json.loads(done.stdout)
 
 
+def check_memory(benchmark, path, title, cases):
+    """Measure conversions, of which `cases` has the arguments by what grows, and hold their memory to its bound."""
+    found = {}
+
+    def measure():
+        for size, arguments in cases.items():
+            found[size] = measured(path, *arguments)
+
+    benchmark.pedantic(measure, rounds=1)
+    peaks = {size: one["peak"] for size, one in found.items()}
+    fitted = slope(list(peaks), list(peaks.values()))
+    benchmark.extra_info.update(environment=environment(), found=found, slope=fitted)
+    listed = ", ".join(f"{n}: {one['peak'] / 1e6:.0f} MB, {one['seconds']:.1f} CPU s" for n, one in found.items())
+    print(f"\n{title}, {listed}; slope of memory {fitted:.2f}")
+    assert max(peaks.values()) < MOST
+    assert fitted < 0.25  # with little to do the blocks are not filled yet; in proportion it would be 1
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_memory_is_bounded_and_does_not_grow_with_the_steps(benchmark, tmp_path, case):
     make, n_images, steps = CASES[case]
     make().save(tmp_path / "network.npz")
-    found = {}
-
-    def measure():
-        for n_steps in steps:
-            found[n_steps] = measured(tmp_path / "network.npz", n_images, n_steps)
-
-    benchmark.pedantic(measure, rounds=1)
-    peaks = {n_steps: one["peak"] for n_steps, one in found.items()}
-    fitted = slope(list(peaks), list(peaks.values()))
-    benchmark.extra_info.update(environment=environment(), found=found, slope=fitted)
-    listed = ", ".join(f"{t} steps: {one['peak'] / 1e6:.0f} MB, {one['seconds']:.1f} CPU s" for t, one in found.items())
-    print(f"\n{case}, {n_images} images, {listed}; slope of memory {fitted:.2f}")
-    assert max(peaks.values()) < MOST
-    assert fitted < 0.25  # with few steps the blocks are not filled yet; in proportion it would be 1
+    cases = {n_steps: (n_images, n_steps) for n_steps in steps}
+    check_memory(benchmark, tmp_path / "network.npz", f"{case}, {n_images} images, by steps", cases)
 
 
 def test_memory_does_not_grow_with_the_images(benchmark, tmp_path):
     cnn((1, 2, 1)).save(tmp_path / "network.npz")
-    found = {}
-
-    def measure():
-        for n_images in (30, 100, 300, 1000):
-            found[n_images] = measured(tmp_path / "network.npz", n_images, 1)
-
-    benchmark.pedantic(measure, rounds=1)
-    peaks = {n_images: one["peak"] for n_images, one in found.items()}
-    fitted = slope(list(peaks), list(peaks.values()))
-    benchmark.extra_info.update(environment=environment(), found=found, slope=fitted)
-    listed = ", ".join(f"{n}: {one['peak'] / 1e6:.0f} MB" for n, one in found.items())
-    print(f"\nby images, {listed}; slope of memory {fitted:.2f}")
-    assert max(peaks.values()) < MOST
-    assert fitted < 0.25
+    cases = {n_images: (n_images, 1) for n_images in (30, 100, 300, 1000)}
+    check_memory(benchmark, tmp_path / "network.npz", "by images", cases)

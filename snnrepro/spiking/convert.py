@@ -115,6 +115,8 @@ def convert(
     chosen = _recipe(recipe)
     if max_loss is not None and not is_number(max_loss, at_least=0):
         raise ModelError(f"max_loss must be a number of points from 0 on, got {max_loss!r}")
+    if max_loss is not None and n_steps is not None:
+        raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ModelError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     schedule = prepare(network)
@@ -131,17 +133,13 @@ def convert(
     done = progress or (lambda _: None)
     is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
-    if max_loss is None:
-        if x is not None and is_fitted:
-            warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
-        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
-    if n_steps is not None:
-        raise ModelError("give n_steps or max_loss, not both: max_loss finds n_steps")
-    if x is None:
+    if x is None and max_loss is not None:
         raise DataError("max_loss needs calibration images")
-    trained = meaning.answers(network.forward(x))
-    if is_fitted:
+    if x is not None and is_fitted:
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
+    if x is None or max_loss is None:
+        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
+    trained = meaning.answers(network.forward(x))
     left = 1.0
 
     def made_for(n_steps: int) -> SpikingNetwork:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FEW = 20
 """Fewer calibration images than this are a handful: a channel that none of them excites is fitted to nothing."""
 
-LOOKED_AT = 1000
+_LOOKED_AT = 1000
 """Images of a run that are compared with the calibration images."""
 
 _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
@@ -25,6 +25,11 @@ range), and how far the mean of a channel may lie aside (in standard deviations)
 
 _SEEN = 0.1
 """Share of its fair share of the images from which on a class is among them."""
+
+
+def looked_at(n_images: int) -> range:
+    """Return which of a run's images are compared with the calibration images, evenly spread."""
+    return range(0, n_images, max(1, -(-n_images // _LOOKED_AT)))
 
 
 def described(x: FloatArray) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def warn_of_unlike(x: FloatArray, fitted_on: Mapping[str, Any] | None) -> None:
     """
     if not fitted_on or not x.size:
         return
-    x = x[:: -(-len(x) // LOOKED_AT)]
+    x = x[:: looked_at(len(x)).step]
     low, high = fitted_on["low"], fitted_on["high"]
     with np.errstate(invalid="ignore"):
         span, own_low, own_high = high - low, float(x.min()), float(x.max())

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnrepro.arrays import forget
 from snnrepro.inputs import checked_images, require_shape
-from snnrepro.spiking.images import LOOKED_AT
+from snnrepro.spiking.images import looked_at
 from snnrepro.user_images import at_once, batches
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def sample(given: Any, first: Part) -> FloatArray:
         return first.images
     few = []
     with np.errstate(over="ignore"):
-        for place in range(0, len(images), -(-len(images) // LOOKED_AT)):
+        for place in looked_at(len(images)):
             few.append(np.array(images[place : place + 1], np.float32))
             forget(images)  # with an image the system maps a lot of what lies around it
     return np.concatenate(few)

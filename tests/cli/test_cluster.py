@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from snnrepro.frameworks.dask import INSTALL, cluster
-from snnrepro.spiking import run
 from tests.helpers.command_line import run_command
 from tests.helpers.dask_cluster import cluster_of
-from tests.helpers.event_cases import small
-from tests.helpers.runs import differing
+from tests.helpers.runs import differing, sent_by_threes
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="Dask is not installed (extra: distributed)"
@@ -33,11 +31,7 @@ def two_workers(tmp_path_factory):
 
 @pytest.fixture
 def many(monkeypatch):
-    """A network with weights of every size, and fifty images, three of which are sent together."""
-    spiking, _ = small()
-    x = np.random.RandomState(1).rand(50, *spiking.network.input_shape).astype(np.float32)
-    monkeypatch.setattr(run, "SENT_NUMBERS", 3 * x[0].size)
-    return spiking, x
+    return sent_by_threes(monkeypatch)
 
 
 @needs_dask

@@ -1,8 +1,19 @@
-"""Runs compared bit for bit."""
+"""Runs in parts, compared bit for bit."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from snnrepro.spiking import run
+from tests.helpers.event_cases import small
+
+
+def sent_by_threes(monkeypatch):
+    """Return a network with weights of every size, and fifty images, three of which are sent together."""
+    spiking, _ = small()
+    x = np.random.RandomState(1).rand(50, *spiking.network.input_shape).astype(np.float32)
+    monkeypatch.setattr(run, "SENT_NUMBERS", 3 * x[0].size)
+    return spiking, x
 
 
 def differing(wanted, got):

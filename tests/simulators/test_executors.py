@@ -12,17 +12,12 @@ import pytest
 import snnrepro
 from snnrepro import executors
 from snnrepro.spiking import parts, run
-from tests.helpers.event_cases import small
-from tests.helpers.runs import differing
+from tests.helpers.runs import differing, sent_by_threes
 
 
 @pytest.fixture
 def many(monkeypatch):
-    """A network with weights of every size, and fifty images, three of which are sent together."""
-    spiking, _ = small()
-    x = np.random.RandomState(1).rand(50, *spiking.network.input_shape).astype(np.float32)
-    monkeypatch.setattr(run, "SENT_NUMBERS", 3 * x[0].size)
-    return spiking, x
+    return sent_by_threes(monkeypatch)
 
 
 @pytest.fixture(scope="module")
