@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Add, Conv, Dense, MaxPool, ReLU, Reshape
 from snnrepro.simulators.event import in_turn
 from snnrepro.spiking import convert as module
 from snnrepro.spiking import fit
@@ -25,12 +28,13 @@ LARGEST = Recipe("largest", threshold="max", initial_potential=0.5)
 @contextmanager
 def blocks_of(numbers, room):
     """Set how many numbers are computed together, and how many bytes lie in memory."""
-    before = in_turn._NUMBERS, module._ROOM
-    in_turn._NUMBERS, module._ROOM = numbers, room
+    before = in_turn._NUMBERS, in_turn._NUMBERS_OF_A_BLOCK, in_turn._FEWEST_BLOCKS, module._ROOM
+    in_turn._NUMBERS = in_turn._NUMBERS_OF_A_BLOCK = numbers
+    in_turn._FEWEST_BLOCKS, module._ROOM = 1, room
     try:
         yield
     finally:
-        in_turn._NUMBERS, module._ROOM = before
+        in_turn._NUMBERS, in_turn._NUMBERS_OF_A_BLOCK, in_turn._FEWEST_BLOCKS, module._ROOM = before
 
 
 def assert_same(network, x, recipe, n_steps, numbers=1):
@@ -66,11 +70,45 @@ def test_fitted_constants_are_the_same_in_blocks(recipe, monkeypatch):
     assert_same(network, x, recipe, 6, numbers=4 * in_turn._numbers_per_step(prepare(network)))
 
 
+@pytest.mark.filterwarnings("ignore::snnrepro.errors.DataWarning")
+@pytest.mark.parametrize("recipe", ["balanced", "balanced-lif"])
+def test_another_number_of_cores_gives_the_same_network_and_spikes_to_the_bit(recipe):
+    n_cores = numba.config.NUMBA_NUM_THREADS
+    assert n_cores > 1, "nothing to compare on one core"
+    rng = np.random.RandomState(0)
+    sizes = (37, 61, 23, 7)
+    first, second, last = (
+        Dense(rng.normal(size=pair) * np.sqrt(2 / pair[0]), rng.normal(size=pair[1]) / 10)
+        for pair in zip(sizes, sizes[1:])
+    )
+    nodes = (
+        Node("a", ("x",), first),
+        Node("spikes a", ("a",), ReLU()),
+        Node("b", ("spikes a",), second),
+        Node("spikes b", ("b",), ReLU()),
+        Node("y", ("spikes b",), last),
+    )
+    network, x = Network("x", (37,), nodes, {}), rng.rand(203, 37).astype(np.float32)
+    of_all = convert(network, recipe, x, 7)
+    ran = of_all.run(x)
+    for cores in range(1, n_cores):
+        numba.set_num_threads(cores)
+        try:
+            of_some = convert(network, recipe, x, 7)
+            again = of_all.run(x)
+        finally:
+            numba.set_num_threads(n_cores)
+        for name, population in of_all.populations.items():
+            np.testing.assert_array_equal(population.threshold, of_some.populations[name].threshold)
+            np.testing.assert_array_equal(population.amplitude, of_some.populations[name].amplitude)
+            np.testing.assert_array_equal(population.initial_potential, of_some.populations[name].initial_potential)
+            np.testing.assert_array_equal(ran.spike_counts[name], again.spike_counts[name])
+        np.testing.assert_array_equal(of_all.correction, of_some.correction)
+        np.testing.assert_array_equal(ran.scores_by_step, again.scores_by_step)
+
+
 def _residual():
     """Return a network with a maximum and a residual connection that both matter, and images."""
-    from snnrepro.network.graph import Network, Node
-    from snnrepro.network.layers import Add, Conv, Dense, MaxPool, ReLU, Reshape
-
     rng = np.random.RandomState(0)
 
     def conv(n_in, n_out):

@@ -45,8 +45,20 @@ def tiny(monkeypatch):
     return ("dense", "autoencoder")
 
 
+def _twice_the_same():
+    """Return the systems that, trained twice with one seed, give the same network on this stack.
+
+    With TensorFlow 2.4 NengoDL gives one of two, on one machine in one process (measured; 2.6 and later: the same).
+    """
+    import tensorflow as tf
+
+    old = tuple(int(part) for part in tf.__version__.split(".")[:2]) < (2, 6)
+    return {"keras", "converted"} if old else {"keras", "converted", "nengo-dl"}
+
+
 def _figures(results):
-    return [{name: value for name, value in asdict(one).items() if name not in TIMES} for one in results.measured]
+    measured = [one for one in results.measured if one.cell.system in _twice_the_same()]
+    return [{name: value for name, value in asdict(one).items() if name not in TIMES} for one in measured]
 
 
 class StoppedError(Exception):

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
 _NUMBERS = 2**25
 """Numbers that the values of the images and steps computed together have, on all cores (128 MB)."""
+_NUMBERS_OF_A_BLOCK = 2**23
+"""Numbers that those of one block have (32 MB), more where a few steps of one image have more.
+
+How images are cut must not depend on the number of cores: matrix products and sums of another size are rounded
+otherwise, and the network would be another one.
+"""
+_FEWEST_BLOCKS = 8
+"""Blocks that a few images of a small network are cut into, so that several cores have work."""
 _LARGEST_DENSE = 2**22
 """Weights of a dense layer beyond which it is not copied for events, but multiplied (16 MB)."""
 _FEW_STEPS = 4
@@ -199,10 +207,10 @@ def _reads(schedule: Schedule) -> dict[str, set[str]]:
 def _blocks(schedule: Schedule, n_images: int, n_steps: int) -> tuple[list[slice], int, int]:
     """Return the images, how many steps of them, and on how many cores, are computed together in bounded memory."""
     per_step = _numbers_per_step(schedule)
-    n_threads = max(1, min(get_num_threads(), _NUMBERS // (_FEW_STEPS * per_step)))
-    most = max(1, _NUMBERS // (n_threads * per_step))
-    size = max(1, min(most // n_steps, -(-n_images // (4 * n_threads))))
+    most = max(1, min(_NUMBERS, max(_NUMBERS_OF_A_BLOCK, _FEW_STEPS * per_step)) // per_step)
+    size = max(1, min(most // n_steps, -(-n_images // _FEWEST_BLOCKS)))
     steps = n_steps if most >= n_steps else most // _FEW_STEPS * _FEW_STEPS or most
+    n_threads = max(1, min(get_num_threads(), _NUMBERS // (min(most, size * n_steps) * per_step)))
     return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)], steps, n_threads
 
 

@@ -26,6 +26,11 @@ _NUMBERS = 2**23
 """Numbers that the values of a batch of images have in all steps (32 MB)."""
 _LARGEST_BATCH = 1024
 """Images of a batch: enough that little time passes between the compiled loops."""
+_FEWEST_BATCHES = 8
+"""Batches that a few images of a small network are cut into, so that several cores have work.
+
+It is not the number of cores: a matrix product of another size is rounded otherwise, and a spike could come or go.
+"""
 
 _plans: WeakKeyDictionary[SpikingNetwork, Plan] = WeakKeyDictionary()
 
@@ -51,10 +56,9 @@ def run(
             return stopping.result(spiking, plan, batch)
         return Batch(spiking, plan, readout, batch).result(), np.full(len(batch), steps[-1], np.int64)
 
-    n_threads = get_num_threads()
-    batches = _batches(x, plan.n_numbers + plan.n_numbers_per_step * steps[-1], n_threads)
+    batches = _batches(x, plan.n_numbers + plan.n_numbers_per_step * steps[-1])
     results, steps_used = [], []
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(get_num_threads()) as pool:
         for batch, (result, used) in zip(batches, pool.map(simulated, batches)):
             results.append(result)
             steps_used.append(used)
@@ -72,7 +76,6 @@ def run(
     )
 
 
-def _batches(x: FloatArray, per_image: int, n_threads: int) -> list[FloatArray]:
-    """Cut images into batches of bounded memory, small enough that all cores have work until the end."""
-    fair = -(-len(x) // (4 * n_threads))
-    return pieces(x, per_image, _NUMBERS, min(_LARGEST_BATCH, fair))
+def _batches(x: FloatArray, per_image: int) -> list[FloatArray]:
+    """Cut images into batches of bounded memory."""
+    return pieces(x, per_image, _NUMBERS, min(_LARGEST_BATCH, -(-len(x) // _FEWEST_BATCHES)))
