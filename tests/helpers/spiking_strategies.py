@@ -43,6 +43,9 @@ from snnrepro.spiking.prepare import prepare
 BLOCKS = ("conv", "conv_transpose", "average", "maximum", "residual", "concat", "select", "pad", "affine", "transpose")
 """What may stand between two layers of neurons."""
 
+HEADS = ("image", "flat", "flat", "rows")
+"""What may stand at the end: the image itself, or a dense layer over all of it ("flat") or over its rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -54,7 +57,9 @@ class Case:
 
 
 @st.composite
-def drawn_cases(draw, blocks=BLOCKS, max_blocks=4, max_images=3, growths=(1.0, 1.0, 1.25, 1.5), max_steps=6):
+def drawn_cases(
+    draw, blocks=BLOCKS, max_blocks=4, max_images=3, growths=(1.0, 1.0, 1.25, 1.5), max_steps=6, heads=HEADS
+):
     """Draw a `Case` in which neurons fire, at some step and not all of them at every step.
 
     Parameters
@@ -63,9 +68,11 @@ def drawn_cases(draw, blocks=BLOCKS, max_blocks=4, max_images=3, growths=(1.0, 1
         Which kinds of layers stand between the neurons, of `BLOCKS`.
     growths : sequence of float
         Of which one is drawn; above 1 only four steps are, for their bits.
+    heads : sequence of str
+        Which of `HEADS` may stand at the end; only "flat" gives a score for each class.
     """
     growth = draw(st.sampled_from(growths))
-    network = draw(image_networks(blocks, max_blocks))
+    network = draw(image_networks(blocks, max_blocks, heads))
     spiking = draw(spiking_networks(network, growth))
     n_steps = draw(st.integers(2, max_steps if growth == 1 else min(4, max_steps)))
     n_images = draw(st.integers(1, max_images))
@@ -106,7 +113,7 @@ def _populations(draw, rng, shape, growth):
 
 
 @st.composite
-def image_networks(draw, blocks=BLOCKS, max_blocks=4):
+def image_networks(draw, blocks=BLOCKS, max_blocks=4, heads=HEADS):
     """Draw a trained network over small images, channels first, that are neither square nor symmetric.
 
     A chain of blocks with residual connections inside; between them rectifiers, leaky ones among them; at the end a
@@ -123,7 +130,7 @@ def image_networks(draw, blocks=BLOCKS, max_blocks=4):
             drawing.rectifier()
     if not drawing.has_neurons:
         drawing.rectifier()
-    drawing.head()
+    drawing.head(heads)
     return Network("image", drawing.input_shape, tuple(drawing.nodes), {})
 
 
@@ -259,8 +266,8 @@ class _Drawing:
     def transpose(self):
         self.add(Transpose(tuple(self.draw(st.permutations(range(3))))))
 
-    def head(self):
-        kind = self.draw(st.sampled_from(["image", "flat", "flat", "rows"]))
+    def head(self, kinds):
+        kind = self.draw(st.sampled_from(kinds))
         if kind == "flat":
             self.add(Reshape((math.prod(self.shape),)))
         if kind != "image":
