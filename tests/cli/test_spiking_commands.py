@@ -14,28 +14,30 @@ from snnrepro.metrics import accuracy
 from tests.helpers.command_line import run_command
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(root):
     return root / "tests" / "data" / "models" / "cnn-torchscript.onnx"
 
 
-@pytest.fixture
-def data(root, model, tmp_path):
+@pytest.fixture(scope="module")
+def data(root, model, tmp_path_factory):
     """Images with the labels that the model gives them, but every fourth."""
     network = snnrepro.load(model)
     x = np.random.RandomState(0).rand(40, *network.input_shape).astype(np.float32)
     y = network.forward(x).reshape(40, -1).argmax(axis=1)
     y[::4] += 1
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    np.savez(tmp_path / "unlabelled.npz", x=x)
-    return tmp_path / "data.npz"
+    folder = tmp_path_factory.mktemp("data")
+    np.savez(folder / "data.npz", x=x, y=y)
+    np.savez(folder / "unlabelled.npz", x=x)
+    return folder / "data.npz"
 
 
-@pytest.fixture
-def spiking(model, data, tmp_path):
-    done = run_command("convert", model, "-o", tmp_path / "spiking.npz", "--calibration", data, "--n-steps", "32")
+@pytest.fixture(scope="module")
+def spiking(model, data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("spiking") / "spiking.npz"
+    done = run_command("convert", model, "-o", path, "--calibration", data, "--n-steps", "32")
     assert done.exit_code == 0, done.output
-    return tmp_path / "spiking.npz"
+    return path
 
 
 def test_convert_says_what_it_chose_and_writes_what_can_be_run(model, data, tmp_path):

@@ -40,7 +40,7 @@ def trained(tf, digits):
 
 @pytest.fixture(scope="module")
 def calibration(digits):
-    return pixels(digits.x_train[:1000])
+    return pixels(digits.x_train[:500])
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,8 @@ def test_max_loss_finds_the_fewest_steps_that_keep_it(trained, digits):
     assert convert(trained, "rate", (x, y), max_loss=3.0).n_steps < spiking.n_steps
 
 
-def test_max_loss_without_labels_counts_answers_that_differ(trained, calibration):
+def test_max_loss_without_labels_counts_answers_that_differ(trained, digits):
+    calibration = pixels(digits.x_train[:1000])
     spiking = convert(trained, "rate", calibration, max_loss=2.0)
     differ = 100 * np.mean(spiking.run(calibration).predictions != trained.forward(calibration).argmax(axis=1))
     assert 0 < differ <= 2.0 + 0.5  # one standard error
