@@ -219,7 +219,7 @@ class _Reader:
         _check_folded(proto, inputs)
         only_first = not any(name in self._readers for name in outputs[1:])
         read_by = frozenset(self._readers.get(outputs[0], ()))
-        call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by)
+        call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by, proto.op_type)
         result = handle(proto.op_type, call, inputs, attributes)
         renamed: dict[str, str] = {}
         for name, value in zip(outputs, result if isinstance(result, list) else [result]):
@@ -343,12 +343,9 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
     """Return what would help, a line each."""
     kinds = {proto.op_type for proto in graph.node}
     lines = []
-    if kinds & _CURVED:
-        lines.append(f"train with ReLU, LeakyReLU or ReLU6 in the place of {', '.join(sorted(kinds & _CURVED))}")
     if kinds & _SIGMOIDS and any(PRODUCT in problem for problem in problems):
         lines.append(
-            "a value times its own sigmoid is Swish (SiLU): train with ReLU in its place; times another's it is a "
-            "gate: train without"
+            "a value times another's sigmoid is a gate: train without (times its own it is Swish, which is read)"
         )
     if kinds & _RECURRENT:
         lines.append(f"recurrent layers ({', '.join(sorted(kinds & _RECURRENT))}) cannot be converted: train without")
@@ -359,10 +356,6 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
 
 _SIGMOIDS = frozenset(("Erf", "HardSigmoid", "Sigmoid", "Tanh"))
 _RECURRENT = frozenset(("GRU", "LSTM", "Loop", "RNN", "Scan"))
-_CURVED = frozenset(
-    ("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Selu", "Softplus", "Softsign", "Swish", "Tanh")
-)
-"""Nonlinearities that no spiking neuron here has as its rate."""
 
 
 def _size(node: Node) -> int:
@@ -376,7 +369,8 @@ def _size(node: Node) -> int:
 def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
     """Refuse an operator that does not compute every row by itself, where other axes are folded into the batch's."""
     variables = [value for value in inputs if isinstance(value, Variable)]
-    if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or len(variables) > 1):
+    alike = len({(value.folded, value.shape) for value in variables}) == 1
+    if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or not alike):
         raise ModelError(
             f"the batch axis must stay first: a Reshape has put other axes into it, and until one puts them back only "
             f"these can follow, with constants: {', '.join(sorted(ROW_WISE))}"

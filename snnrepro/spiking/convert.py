@@ -16,11 +16,13 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.checks import is_count, is_number
+from snnrepro.spiking.functions import fits
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
 from snnrepro.user_images import gathered
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.task import Task
     from snnrepro.spiking.calibrate import Calibrated
+    from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
 
@@ -130,6 +133,8 @@ def convert(
         images, given = gathered(calibration, network.input_shape, MOST_IMAGES if max_loss is None else None)
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
+    fitted = _functions(network, x)
+    schedule = prepare(network, fitted)
     done = progress or (lambda _: None)
     is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
@@ -138,7 +143,7 @@ def convert(
     if x is not None and is_fitted:
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     if x is None or max_loss is None:
-        return _convert(schedule, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
+        return _convert(schedule, fitted, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
     trained = meaning.answers(network.forward(x))
     left = 1.0
 
@@ -146,7 +151,7 @@ def convert(
         nonlocal left
         share = left * _SHARE_OF_A_TRY  # how many there will be is not known
         left -= share
-        return _convert(schedule, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
+        return _convert(schedule, fitted, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
 
     found = cheapest(meaning, trained, x, labels, max_loss, made_for)
     done(left)
@@ -177,8 +182,21 @@ def _calibration(
     return x, None if labels is None else task.labels(labels, len(x))
 
 
+def _functions(network: Network, x: FloatArray | None) -> dict[str, Fit]:
+    if x is not None:
+        return fits(network, x)
+    curved = curved_inside(network)
+    if curved:
+        raise DataError(
+            f"{curved[0].name!r}: functions are fitted on calibration images: a few hundred images (n_images, "
+            f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
+        )
+    return {}
+
+
 def _convert(
     schedule: Schedule,
+    fitted: dict[str, Fit],
     recipe: Recipe,
     x: FloatArray | None,
     n_steps: int,
@@ -196,11 +214,11 @@ def _convert(
         provenance["seed"] = seed
     else:
         assert x is not None  # `_calibration` has seen to it
-        fitted = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps, progress)
-        populations = fitted.populations
-        correction = fitted.correction if recipe.corrects_readout else None
+        calibrated = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps, progress)
+        populations = calibrated.populations
+        correction = calibrated.correction if recipe.corrects_readout else None
         growth = max((population.neuron.growth for population in populations.values()), default=1.0)
-        provenance.update(calibration_images=fitted.n_images, growth=growth, images=described(x[:MOST_IMAGES]))
+        provenance.update(calibration_images=calibrated.n_images, growth=growth, images=described(x[:MOST_IMAGES]))
     return SpikingNetwork(
         schedule.network,
         schedule.readout,
@@ -212,6 +230,7 @@ def _convert(
         correction,
         provenance,
         task,
+        fitted,
     )
 
 

@@ -74,6 +74,7 @@ def evaluate(spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bo
     if not trained or not len(x):
         return Evaluation(meaning, merit, None, None)
     parts = in_parts(x, spiking.network.input_shape)
-    before: AnyArray = np.concatenate([meaning.answers(spiking.network.forward(part.images)) for part in parts])
+    network = spiking.trained
+    before: AnyArray = np.concatenate([meaning.answers(network.forward(part.images)) for part in parts])
     of_trained = None if wanted is None else meaning.merit(before, wanted)
     return Evaluation(meaning, merit, of_trained, meaning.loss(before, answers, wanted))

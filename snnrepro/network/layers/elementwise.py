@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.layers.base import Layer, OverAxes
+from snnrepro.network import formula
+from snnrepro.network.layers.base import FieldError, Layer, OverAxes
 from snnrepro.network.padding import Shape, broadcast
 
 if TYPE_CHECKING:
@@ -90,6 +92,30 @@ class Sigmoid(Layer):
         power = np.exp(-np.abs(x))  # never overflows
         sigmoid: FloatArray = np.where(x < 0, power, np.float32(1)) / (1 + power)
         return sigmoid
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Layer):
+    """A function of one number, whatever its formula: ``y = tanh(x)``, ``y = x * sigmoid(x)``.
+
+    Attributes
+    ----------
+    formula : str
+        As `snnrepro.network.formula.parsed` reads it, with ``x`` in it.
+    """
+
+    formula: str
+
+    def __post_init__(self) -> None:
+        try:
+            names = (getattr(part, "id", None) for part in ast.walk(formula.parsed(self.formula)))
+            if "x" not in names:
+                raise ModelError(f"{self.formula!r} has no x in it")
+        except ModelError as error:
+            raise FieldError(f"formula of Function: {error}") from error
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return formula.evaluate(self.formula, x)
 
 
 @dataclass(frozen=True, eq=False)
