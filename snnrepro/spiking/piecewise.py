@@ -101,16 +101,19 @@ def fit(formula: str, data: AnyArray, bound: float = BOUND) -> Fit:
     """
     x = np.sort(np.asarray(data, np.float64).reshape(-1))
     y = _values(formula, x)
-    grid = np.linspace(x[0], x[-1], _GRID)
     spread = float(y.std())
+    low, high = float(x[0]), float(x[-1])
     if not spread:  # a constant, on these data
-        return Fit(formula, float(y[0]), 0.0, (), (), (), 0.0, float(x[0]), float(x[-1]), 0.0)
+        return Fit(formula, float(y[0]), 0.0, (), (), (), 0.0, low, high, 0.0)
+    grid = np.linspace(low, high, _GRID)
     exact = _values(formula, grid)
+    shares = np.histogram(x, bins=[-np.inf, *(grid[1:] + grid[:-1]) / 2, np.inf])[0] / len(x)
     best = None
     for n_terms in range(MOST_TERMS + 1):
-        knots = _knots(grid, exact, x, n_terms)
-        offset, slope, signs, factors = _least_squares(x, y, knots)
-        found = Fit(formula, offset, slope, tuple(knots), signs, factors, 0.0, float(x[0]), float(x[-1]), 0.0)
+        knots = _moved(grid, exact, shares, _knots(grid, exact, shares, n_terms))
+        signs = tuple(1.0 if knot >= np.median(x) else -1.0 for knot in knots)
+        offset, slope, *factors = _least_squares(x, y, np.ones_like(x), knots, signs)
+        found = Fit(formula, offset, slope, tuple(knots), signs, tuple(factors), 0.0, low, high, 0.0)
         error = float(np.sqrt(np.mean((found(x) - y) ** 2))) / spread
         if best is None or error < best.error:
             best = replace(found, error=error, largest=float(np.abs(found(grid) - exact).max()))
@@ -130,26 +133,44 @@ def _values(formula: str, x: AnyArray) -> AnyArray:
     return y
 
 
-def _knots(grid: AnyArray, exact: AnyArray, x: AnyArray, n_terms: int) -> list[float]:
-    """Return where the terms begin: at equal shares of the knots' density."""
+def _knots(grid: AnyArray, exact: AnyArray, shares: AnyArray, n_terms: int) -> list[float]:
+    """Return where the terms begin, about: at equal shares of the knots' density."""
     curvature = np.abs(np.diff(exact, 2))
-    density = np.histogram(x, bins=np.concatenate([[-np.inf], (grid[1:-2] + grid[2:-1]) / 2, [np.inf]]))[0] / len(x)
-    density = np.convolve(density, np.ones(9) / 9, "same") + 1e-12
-    wanted = (curvature**2 * density) ** 0.2
-    everywhere = np.sqrt(curvature)
-    if not everywhere.sum():
+    if not curvature.any():
         return []
+    density = np.convolve(shares, np.ones(9) / 9, "same")[1:-1] + 1e-12
+    wanted, everywhere = (curvature**2 * density) ** 0.2, np.sqrt(curvature)
     wanted = (1 - _EVERYWHERE) * wanted / wanted.sum() + _EVERYWHERE * everywhere / everywhere.sum()
-    shares = (np.arange(n_terms) + 0.5) / max(n_terms, 1)
-    return list(dict.fromkeys(float(grid[1:-1][index]) for index in np.searchsorted(np.cumsum(wanted), shares)))
+    places = np.searchsorted(np.cumsum(wanted), (np.arange(n_terms) + 0.5) / max(n_terms, 1))
+    return list(dict.fromkeys(grid[1:-1][places].tolist()))
+
+
+def _moved(grid: AnyArray, exact: AnyArray, shares: AnyArray, knots: Sequence[float]) -> list[float]:
+    """Return the knots moved to where the error on the data is smallest."""
+    from scipy.optimize import least_squares  # loaded by the few networks that have a function
+
+    if not knots:
+        return []
+    there = shares > 0
+    x, y, weights = grid[there], exact[there], np.sqrt(shares[there])
+
+    def errors(places: AnyArray) -> AnyArray:
+        solved = _least_squares(x, y, weights, places, [1.0] * len(places))
+        return np.asarray((_columns(x, places, [1.0] * len(places)) @ solved - y) * weights)
+
+    return sorted(set(least_squares(errors, knots, bounds=(grid[0], grid[-1]), max_nfev=20).x.tolist()))
 
 
 def _least_squares(
-    x: AnyArray, y: AnyArray, knots: Sequence[float]
-) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
-    """Return offset and slope of the line, and of every knot the sign and the factor."""
-    signs = tuple(1.0 if knot >= np.median(x) else -1.0 for knot in knots)
-    columns = [np.ones_like(x), x, *(np.maximum(sign * (x - knot), 0) for sign, knot in zip(signs, knots))]
-    sizes = np.array([max(float(np.abs(column).max()), 1e-30) for column in columns])
-    solved = np.linalg.lstsq(np.stack(columns, 1) / sizes, y, rcond=1e-7)[0] / sizes
-    return float(solved[0]), float(solved[1]), signs, tuple(float(factor) for factor in solved[2:])
+    x: AnyArray, y: AnyArray, weights: AnyArray, knots: Sequence[float] | AnyArray, signs: Sequence[float]
+) -> list[float]:
+    """Return offset and slope of the line, and the factor of every knot."""
+    columns = _columns(x, knots, signs) * weights[:, np.newaxis]
+    sizes = np.abs(columns).max(axis=0) + 1e-30  # one is 0 where a knot lies at the end
+    solved: list[float] = (np.linalg.lstsq(columns / sizes, y * weights, rcond=1e-7)[0] / sizes).tolist()
+    return solved
+
+
+def _columns(x: AnyArray, knots: Sequence[float] | AnyArray, signs: Sequence[float]) -> AnyArray:
+    terms = (np.maximum(sign * (x - knot), 0) for sign, knot in zip(signs, knots))
+    return np.stack([np.ones_like(x), x, *terms], axis=1)
