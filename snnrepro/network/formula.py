@@ -59,7 +59,6 @@ _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
 }
 
 
-@lru_cache(maxsize=256)
 def parsed(formula: str) -> ast.expr:
     """Return a formula's syntax tree, or refuse it.
 
@@ -78,6 +77,11 @@ def parsed(formula: str) -> ast.expr:
     """
     if not isinstance(formula, str) or len(formula) > LONGEST:
         raise ModelError(f"a formula is a text of at most {LONGEST} characters")
+    return _parsed(formula)
+
+
+@lru_cache(maxsize=256)
+def _parsed(formula: str) -> ast.expr:
     try:
         tree = ast.parse(formula, mode="eval").body
         _check(tree, formula)

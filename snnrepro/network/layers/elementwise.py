@@ -10,7 +10,7 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network import formula
-from snnrepro.network.layers.base import FieldError, Layer, OverAxes
+from snnrepro.network.layers.base import Layer, OverAxes
 from snnrepro.network.padding import Shape, broadcast
 
 if TYPE_CHECKING:
@@ -108,11 +108,11 @@ class Function(Layer):
 
     def __post_init__(self) -> None:
         try:
-            names = (getattr(part, "id", None) for part in ast.walk(formula.parsed(self.formula)))
-            if "x" not in names:
-                raise ModelError(f"{self.formula!r} has no x in it")
+            names = {getattr(part, "id", None) for part in ast.walk(formula.parsed(self.formula))}
         except ModelError as error:
-            raise FieldError(f"formula of Function: {error}") from error
+            self._refuse("formula", f"one that can be read: {error}")
+        if "x" not in names:
+            self._refuse("formula", "one with x in it")
 
     def __call__(self, x: FloatArray) -> FloatArray:
         return formula.evaluate(self.formula, x)

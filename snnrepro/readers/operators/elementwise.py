@@ -13,6 +13,7 @@ from snnrepro.readers.operators.registry import (
     Call,
     Variable,
     constant,
+    function,
     handles,
     inner_axis,
     number,
@@ -126,7 +127,7 @@ def _div(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
         return together(call, "{} / {}", a, b)
     if isinstance(b, Variable):
-        return call.add(Function(f"{formula.number(number(a, 'the dividend'))} / x"), b)
+        return function(call, f"{formula.number(number(a, 'the dividend'))} / x", b)
     x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
     if not np.all(divisor):
         raise ModelError("the divisor holds a 0")

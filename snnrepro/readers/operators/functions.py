@@ -6,8 +6,7 @@ from typing import Any
 
 from snnrepro.errors import ModelError
 from snnrepro.network.formula import number as text
-from snnrepro.network.layers import Function
-from snnrepro.readers.operators.registry import Call, constant, handles, variable
+from snnrepro.readers.operators.registry import Call, constant, function, handles, variable
 
 _OF_X = {
     "Atan": "atan(x)",
@@ -27,7 +26,7 @@ _OF_X = {
 
 
 def _of_x(call: Call, x: Any) -> Any:
-    return call.add(Function(_OF_X[call.op_type]), variable(x))
+    return function(call, _OF_X[call.op_type], variable(x))
 
 
 for _op_type in _OF_X:
@@ -36,17 +35,17 @@ for _op_type in _OF_X:
 
 @handles("Elu", row_wise=True)
 def _elu(call: Call, x: Any, *, alpha: float = 1.0) -> Any:
-    return call.add(Function(_exponential(alpha, 1.0, 1.0)), variable(x))
+    return function(call, _exponential(alpha, 1.0, 1.0), variable(x))
 
 
 @handles("Celu", row_wise=True)
 def _celu(call: Call, x: Any, *, alpha: float = 1.0) -> Any:
-    return call.add(Function(_exponential(alpha, 1.0, alpha)), variable(x))
+    return function(call, _exponential(alpha, 1.0, alpha), variable(x))
 
 
 @handles("Selu", row_wise=True)
 def _selu(call: Call, x: Any, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232) -> Any:
-    return call.add(Function(_exponential(alpha * gamma, gamma, 1.0)), variable(x))
+    return function(call, _exponential(alpha * gamma, gamma, 1.0), variable(x))
 
 
 def _exponential(alpha: float, gamma: float, width: float) -> str:
@@ -58,18 +57,18 @@ def _exponential(alpha: float, gamma: float, width: float) -> str:
 def _gelu(call: Call, x: Any, *, approximate: str = "none") -> Any:
     if approximate == "tanh":
         cubic = "x + 0.044715 * x * x * x"
-        return call.add(Function(f"0.5 * x * (1.0 + tanh(0.7978845608028654 * ({cubic})))"), variable(x))
+        return function(call, f"0.5 * x * (1.0 + tanh(0.7978845608028654 * ({cubic})))", variable(x))
     if approximate != "none":
         raise ModelError(f"approximate {approximate!r} is none of 'none', 'tanh'")
-    return call.add(Function("0.5 * x * (1.0 + erf(x / 1.4142135623730951))"), variable(x))
+    return function(call, "0.5 * x * (1.0 + erf(x / 1.4142135623730951))", variable(x))
 
 
 @handles("Swish", row_wise=True)
 def _swish(call: Call, x: Any, *, alpha: float = 1.0) -> Any:
-    return call.add(Function(f"x * sigmoid({text(alpha)} * x)"), variable(x))
+    return function(call, f"x * sigmoid({text(alpha)} * x)", variable(x))
 
 
 @handles("Pow", row_wise=True)
 def _pow(call: Call, x: Any, exponent: Any) -> Any:
     x, power = variable(x, "the base"), float(constant(exponent, "the exponent").reshape(()))
-    return x if power == 1 else call.add(Function(f"power(x, {text(power)})"), x)
+    return x if power == 1 else function(call, f"power(x, {text(power)})", x)

@@ -117,6 +117,14 @@ def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable])
     return (roots.pop(), composed) if len(composed) <= formulas.LONGEST // 2 else (None, "x")
 
 
+def function(call: Call, text: str, x: Variable) -> Variable:
+    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be."""
+    composed = formulas.of(text, x.formula)
+    if x.root is None or len(composed) > formulas.LONGEST // 2:
+        return call.add(Function(text), x)
+    return call.add(Function(composed), x.root)
+
+
 def _outer_formula(layer: Layer) -> str:
     """Return a layer as a formula of what it reads, or nothing where it has constants for each channel, or moves."""
     if isinstance(layer, Function):
