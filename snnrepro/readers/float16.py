@@ -16,8 +16,14 @@ _FLOAT16 = TensorProto.FLOAT16
 
 
 def computes_float16(graph: onnx.GraphProto) -> bool:
-    """Whether the input of a graph is float16, or something is cast to it."""
-    return bool(_casts(graph)) or any(value.type.tensor_type.elem_type == _FLOAT16 for value in free_inputs(graph))
+    """Whether a graph has float16 weights, and its input is float16 or something is cast to it.
+
+    Without weights it is no network of float16 but rounds on purpose.
+    """
+    weights = (*graph.initializer, *_tensors(graph))
+    return any(tensor.data_type == _FLOAT16 for tensor in weights) and (
+        bool(_casts(graph)) or any(value.type.tensor_type.elem_type == _FLOAT16 for value in free_inputs(graph))
+    )
 
 
 def as_float32(graph: onnx.GraphProto, weights: bool) -> None:
@@ -35,8 +41,7 @@ def as_float32(graph: onnx.GraphProto, weights: bool) -> None:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     for cast in _casts(graph):
         cast.i = TensorProto.FLOAT
-    tensors = [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
-    for tensor in [*tensors, *(graph.initializer if weights else ())]:
+    for tensor in (*_tensors(graph), *(graph.initializer if weights else ())):
         if tensor.data_type == _FLOAT16:
             values = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
@@ -52,3 +57,8 @@ def _casts(graph: onnx.GraphProto) -> list[onnx.AttributeProto]:
         for attribute in node.attribute
         if attribute.name == "to" and attribute.i == _FLOAT16
     ]
+
+
+def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Return the constants in nodes."""
+    return [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]

@@ -57,7 +57,10 @@ def to_onnx(model: Any, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
         raise ModelError(f"a Keras model is needed, got {name}")
     inputs = _inputs(model)
     if len(inputs) != 1:
-        raise ModelError(f"one input is needed, this Keras model has {len(inputs)}")
+        raise ModelError(
+            f"one input is needed, this Keras model has {len(inputs)}: write it as ONNX, and load that with constants "
+            "for the others"
+        )
     backend = _backend(model)
     if backend != "tensorflow":
         raise ModelError(

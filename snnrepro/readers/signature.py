@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import shlex
 from typing import TYPE_CHECKING, Container
 
 from onnx import TensorProto
@@ -46,12 +47,12 @@ def only_input(graph: onnx.GraphProto, initializers: Container[str]) -> tuple[Va
     free = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
     if not dims or free:
         sizes = [str(dim.dim_value) if dim.dim_value > 0 else "SIZE" for dim in dims][1:] or ["SIZE", "..."]
-        wanted = ", ".join(["-1", *sizes])
+        name = inputs[0].name if inputs[0].name.isprintable() and len(inputs[0].name) <= 80 else "NAME"
         raise ModelError(
             f"{where}: every axis but the first (the batch) needs a fixed size; "
-            f"not fixed: axes {reprlib.repr(free) if free else 'all'}; say the sizes: "
-            f"--shape {inputs[0].name[:80]}={wanted.replace(' ', '')}, in Python shapes={{{inputs[0].name[:80]!r}: "
-            f"({wanted})}}"
+            f"not fixed: axes {reprlib.repr(free) if free else 'all'}; say the sizes: --shape "
+            f"{shlex.quote(name)}={','.join(['-1', *sizes])}, in Python shapes={{{name!r}: "
+            f"({', '.join(['-1', *sizes])})}}"
         )
     shape = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(shape) > 16 or math.prod(shape) > LARGEST:
