@@ -16,13 +16,17 @@ _FLOAT16 = TensorProto.FLOAT16
 
 
 def computes_float16(graph: onnx.GraphProto) -> bool:
-    """Whether a graph has float16 weights, and its input is float16 or something is cast to it.
+    """Whether a graph reads float16 weights, and its input is float16 or something is cast to it.
 
     Without weights it is no network of float16 but rounds on purpose.
     """
-    weights = (*graph.initializer, *_tensors(graph))
-    return any(tensor.data_type == _FLOAT16 for tensor in weights) and (
-        bool(_casts(graph)) or any(value.type.tensor_type.elem_type == _FLOAT16 for value in free_inputs(graph))
+    is_float16 = bool(_casts(graph)) or any(
+        value.type.tensor_type.elem_type == _FLOAT16 for value in free_inputs(graph)
+    )
+    weights = {tensor.name for tensor in graph.initializer if tensor.data_type == _FLOAT16}
+    return is_float16 and (
+        any(not weights.isdisjoint(node.input) for node in graph.node)
+        or any(tensor.data_type == _FLOAT16 for tensor in _tensors(graph))
     )
 
 

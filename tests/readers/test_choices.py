@@ -383,8 +383,9 @@ def test_a_model_that_is_float16_between_its_casts_is_read():
 
 def test_a_cast_to_float16_without_weights_rounds_on_purpose_and_is_refused():
     nodes = [helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), helper.make_node("Relu", ["h"], ["y"])]
-    with pytest.raises(snnrepro.UnsupportedError, match="a value computed at run time stays float32"):
-        snnrepro.load(_model(nodes, [_value("x", ["n", 3])], ["y"]))
+    for weights in ({}, {"unread": np.ones(3, np.float16)}):
+        with pytest.raises(snnrepro.UnsupportedError, match="a value computed at run time stays float32"):
+            snnrepro.load(_model(nodes, [_value("x", ["n", 3])], ["y"], **weights))
 
 
 def test_a_file_is_read_as_the_model_in_memory_which_stays_as_it_is(tmp_path):
