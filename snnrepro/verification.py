@@ -326,22 +326,26 @@ class _Tally:
 def _onnx_of(model: Any, chosen: Choices) -> Any:
     """Return a model as ONNX, what is chosen of it, in float32; None of what is none."""
     import onnx
+    from onnx.external_data_helper import load_external_data_for_model
 
+    from snnrepro.readers.float16 import as_float32, computes_float16
+    from snnrepro.readers.narrow import narrow
+
+    folder = None
     if isinstance(model, onnx.ModelProto):
         proto = onnx.ModelProto()
         proto.CopyFrom(model)
     elif isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
-        proto = onnx.load(str(model))
+        proto, folder = onnx.load(str(model), load_external_data=False), Path(model).resolve().parent
     elif keras_classes(model):
         from snnrepro.readers.keras import to_onnx
 
-        proto = to_onnx(model, chosen.shapes)
+        proto = to_onnx(model)
     else:
         return None
-    from snnrepro.readers.float16 import as_float32, computes_float16
-    from snnrepro.readers.narrow import narrow
-
     narrow(proto, chosen)
+    if folder is not None:
+        load_external_data_for_model(proto, str(folder))
     if computes_float16(proto.graph):
         as_float32(proto.graph, weights=True)
     return proto

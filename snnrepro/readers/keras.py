@@ -6,12 +6,12 @@ import importlib.util
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterator
 
 from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
-from snnrepro.readers.choices import NOTHING, Choices, sized
+from snnrepro.readers.choices import NOTHING, Choices
 from snnrepro.readers.onnx import read_onnx
 
 if TYPE_CHECKING:
@@ -30,15 +30,13 @@ _UNWRAPPED = "Dense works on every step of a sequence without TimeDistributed"
 _NO_GRAPH = "a functional or a Sequential Keras model is needed, got {name}: make keras.Model(inputs, outputs) of it"
 
 
-def to_onnx(model: Any, shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
+def to_onnx(model: Any) -> onnx.ModelProto:
     """Return a Keras model as ONNX, whichever Keras it is of: 2 or 3, ``keras``, ``tf.keras`` or ``tf_keras``.
 
     Parameters
     ----------
     model : keras.Model
         Functional or Sequential, with an input of known shape; of Keras 3 one on the TensorFlow backend.
-    shapes : mapping or None
-        The sizes of its input's axes, the batch first, by the input's name or an empty one.
 
     Returns
     -------
@@ -74,11 +72,7 @@ def to_onnx(model: Any, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
         import tf2onnx
     # A function around the model: tf2onnx's from_keras knows neither Keras 3's Sequential nor the Keras that is not
     # behind tf.keras in this process.
-    name = inputs[0].name.split(":")[0]
-    shape = tuple(inputs[0].shape)
-    for given in (sizes for key, sizes in (shapes or {}).items() if key in ("", name)):
-        shape = sized(name, shape, given)
-    signature = [tf.TensorSpec(shape, inputs[0].dtype, name=name)]
+    signature = [tf.TensorSpec(inputs[0].shape, inputs[0].dtype, name=inputs[0].name.split(":")[0])]
     function = tf.function(lambda x: model(x, training=False), input_signature=signature)
     logger = logging.getLogger("tf2onnx")
     level = logger.level
@@ -117,7 +111,7 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
 
 def read_keras(model: Any, chosen: Choices = NOTHING) -> Network:
     """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
-    proto = to_onnx(model, chosen.shapes)
+    proto = to_onnx(model)
     try:
         return read_onnx(proto, chosen)
     except UnsupportedError as error:

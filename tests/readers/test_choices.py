@@ -140,6 +140,19 @@ def test_a_chosen_output_is_read_and_what_it_does_not_need_is_not_looked_at(outp
     _assert_same(network.forward(x), _answer(model, output, x=x))
 
 
+def test_the_weights_of_another_output_may_be_missing(tmp_path):
+    model, x = _convolved(("n", 2, 7, 12)), _random(5, 2, 7, 12, seed=2)
+    wanted = _answer(model, "hidden", x=x)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "v")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="nowhere.bin")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    _assert_same(snnrepro.load(tmp_path / "m.onnx", outputs="hidden").forward(x), wanted)
+    assert snnrepro.verify(tmp_path / "m.onnx", None, x, outputs="hidden").passed
+    assert "tensor 'v': its data file 'nowhere.bin' is missing" in _said(tmp_path / "m.onnx", outputs="wide")
+
+
 def test_a_chosen_output_that_needs_the_node_in_the_way_names_it():
     with pytest.raises(snnrepro.UnsupportedError) as refusal:
         snnrepro.load(_convolved(("n", 2, 7, 12)), outputs="strange")
