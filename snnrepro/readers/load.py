@@ -56,7 +56,7 @@ def load(model: Any, shapes: Any = None, outputs: Any = None, constants: Any = N
     A model of free size with two outputs:
 
     >>> from onnx import TensorProto, helper
-    >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Erf", ["x"], ["z"])]
+    >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Hardmax", ["x"], ["z"])]
     >>> x, y, z = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "w"]) for name in "xyz")
     >>> model = helper.make_model(helper.make_graph(nodes, "two", [x], [y, z]))
     >>> load(model, shapes=(-1, 3, 5), outputs="y").output_shape

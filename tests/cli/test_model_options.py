@@ -27,13 +27,13 @@ def model(tmp_path_factory):
         helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("MatMul", ["flat", "v"], ["logits"]),
-        helper.make_node("Erf", ["flat"], ["curved"]),
+        helper.make_node("Hardmax", ["flat"], ["odd"]),
     ]
     inputs = [
         helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 2, "height", "width"]),
         helper.make_tensor_value_info("scale", TensorProto.FLOAT, [2, 1, 1]),
     ]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("logits", "curved")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("logits", "odd")]
     tensors = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()]
     made = helper.make_model(
         helper.make_graph(nodes, "g", inputs, outputs, tensors), opset_imports=[helper.make_opsetid("", 12)]
@@ -106,7 +106,7 @@ SHAPE, SET = ["--shape", "-1,2,5,8"], ["--set", "scale=2"]
             SET,
             "every axis but the first (the batch) needs a fixed size; not fixed: axes [2, 3]; say the",
         ),
-        ([*SET, *SHAPE], "choose one that depends on the input ('logits', 'curved'): --output-name NAME"),
+        ([*SET, *SHAPE], "choose one that depends on the input ('logits', 'odd'): --output-name NAME"),
         ([*SET, *SHAPE, "--output-name", "logit"], "the model has no value 'logit'; near: 'logits'"),
         ([*SET, "--shape", "1,2,5,x"], "--shape 1,2,5,x: sizes with commas are needed, as --shape 1,3,64,64"),
         ([*SET, "--shape", "1,0,5,8"], "a shape is one whole number from 1 on for each axis"),

@@ -63,8 +63,8 @@ def _convolved(shape=("n", 2, "height", "width")):
         helper.make_node("Conv", ["x", "w"], ["hidden"], name="first"),
         helper.make_node("Relu", ["hidden"], ["active"]),
         helper.make_node("Conv", ["active", "v"], ["wide"], name="second", strides=[2, 1]),
-        helper.make_node("Erf", ["active"], ["curved"], name="unsupported"),
-        helper.make_node("Tanh", ["curved"], ["strange"], name="unsupported too"),
+        helper.make_node("Hardmax", ["active"], ["odd"], name="unsupported"),
+        helper.make_node("Hardmax", ["odd"], ["strange"], name="unsupported too"),
         helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
         helper.make_node("Neg", ["w"], ["fixed"]),
     ]
@@ -156,7 +156,7 @@ def test_the_weights_of_another_output_may_be_missing(tmp_path):
 def test_a_chosen_output_that_needs_the_node_in_the_way_names_it():
     with pytest.raises(snnrepro.UnsupportedError) as refusal:
         snnrepro.load(_convolved(("n", 2, 7, 12)), outputs="strange")
-    assert "Erf 'unsupported'" in refusal.value.problems[0]
+    assert "Hardmax 'unsupported'" in refusal.value.problems[0]
 
 
 def test_several_outputs_without_a_choice_are_listed_that_depend_on_the_input():
@@ -174,7 +174,7 @@ def test_an_unknown_output_is_refused_with_names_that_are_near():
     assert said == (
         "the model has no value 'hiden'; near: 'hidden', 'wide'; its outputs: 'wide', 'strange', 'pooled', 'fixed'"
     )
-    assert "there are: 'active', 'curved'" in _said(_convolved(), outputs="")
+    assert "there are: 'active', 'fixed'" in _said(_convolved(), outputs="")
 
 
 def test_the_input_itself_is_no_output():
