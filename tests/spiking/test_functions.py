@@ -71,7 +71,6 @@ CURVED = (Function("x * sigmoid(x)"), Function("tanh(x)"))
 def _network(layers=CURVED, last=None):
     """Return a network of a convolution and two dense layers, with these between them."""
     rng = np.random.RandomState(0)
-    weights = rng.normal(size=(4, 2, 3, 2)) / 2
     nodes = (
         Node(
             "conv",
