@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from snnrepro.files import written_whole
+from snnrepro.network.layers import Function
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def layers_as_dict(network: Network) -> dict[str, Any]:
             "inputs": list(node.inputs),
             "shape": list(network.shapes[node.name]),
             "parameters": _parameters(node),
+            **({"formula": node.layer.formula} if isinstance(node.layer, Function) else {}),
         }
         for node in network.nodes
     ]
@@ -88,6 +91,8 @@ def print_layers(network: Network) -> None:
         table.add_row(layer["layer"], *names, _shape(layer["shape"]), f"{layer['parameters']:,}")
     console().print(table)
     console().print(f"{described['parameters']:,} parameters; every node can be converted")
+    for formula, number in Counter(layer["formula"] for layer in described["layers"] if "formula" in layer).items():
+        click.echo(f"{number} x {formula}: at the output as it is, inside as rectifiers that `convert` fits to it")
 
 
 def print_provenance(provenance: Mapping[str, Any]) -> None:

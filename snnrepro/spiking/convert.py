@@ -16,7 +16,7 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.checks import is_count, is_number
-from snnrepro.spiking.functions import fits
+from snnrepro.spiking.functions import fits, summary
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
@@ -208,6 +208,8 @@ def _convert(
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
+    if fitted:
+        provenance["functions"] = summary(fitted)
     correction = None
     if isinstance(recipe.neuron, LIF):
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)

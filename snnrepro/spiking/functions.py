@@ -77,6 +77,15 @@ def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
     return found
 
 
+def summary(fitted: Mapping[str, Fit]) -> dict[str, int | float]:
+    """Return how many functions are fitted, by how many rectifiers each at most, and the largest error, in %."""
+    return {
+        "number": len(fitted),
+        "most_rectifiers": max(len(one.knots) for one in fitted.values()),
+        "largest_error": round(100 * max(one.error for one in fitted.values()), 3),
+    }
+
+
 def with_rectifiers(network: Network, fitted: Mapping[str, Fit]) -> Network:
     """Return the network with the terms of its fit in the place of every function that has one."""
     nodes: list[Node] = []
