@@ -92,7 +92,9 @@ def print_layers(network: Network) -> None:
     console().print(table)
     console().print(f"{described['parameters']:,} parameters; every node can be converted")
     for formula, number in Counter(layer["formula"] for layer in described["layers"] if "formula" in layer).items():
-        click.echo(f"{number} x {formula}: at the output as it is, inside as rectifiers that `convert` fits to it")
+        click.echo(
+            f"{formula} ({number} layers): at the output as it is, inside as rectifiers that `convert` fits to it"
+        )
 
 
 def print_provenance(provenance: Mapping[str, Any]) -> None:

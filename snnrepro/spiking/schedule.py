@@ -66,7 +66,7 @@ def schedule_of(network: Network) -> Schedule:
     Raises
     ------
     UnsupportedError
-        A sigmoid or a softmax stands before neurons or weights, or the readout is not one value; all such nodes are
+        A softmax or a function stands before neurons or weights, or the readout is not one value; all such nodes are
         named.
     """
     behind = _depending_on(_SQUASHING, network.nodes)
@@ -124,7 +124,7 @@ def _depending_on(layers: tuple[Any, ...], nodes: Iterable[Node]) -> set[str]:
 
 
 def _readout(network: Network, behind: set[str]) -> str:
-    """Return what the scores are computed from: the output, or the one value that the sigmoid or softmax reads."""
+    """Return what the scores are computed from: the output, or the one value that the softmax or function reads."""
     output = network.nodes[-1].name
     if output not in behind:
         return output
@@ -144,7 +144,7 @@ def _readout(network: Network, behind: set[str]) -> str:
 
 
 def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
-    """Return why a sigmoid or softmax is no output, or nothing: the first layer that does not belong behind it."""
+    """Return why a softmax or function is no output, or nothing: the first layer that does not belong behind it."""
     reached = {squashing.name}
     for node in tail:
         if reached.isdisjoint(node.inputs):
