@@ -57,6 +57,18 @@ SPELT = {
     "one over": [_node("Exp", ["v"], "a"), _node("Add", ["a", "one"], "b"), _node("Div", ["half", "b"], "y")],
     "a square": [_node("Mul", ["v", "v"], "y")],
     "a cube": [_node("Pow", ["v", "whole"], "y")],
+    "of a sum of three": [
+        _node("Sigmoid", ["v"], "a"),
+        _node("Tanh", ["v"], "b"),
+        _node("Sum", ["a", "v", "b"], "c"),
+        _node("Mul", ["v", "c"], "y"),
+    ],
+    "of the larger of three": [
+        _node("Sigmoid", ["v"], "a"),
+        _node("Tanh", ["v"], "b"),
+        _node("Max", ["a", "v", "b"], "c"),
+        _node("Mul", ["c", "v"], "y"),
+    ],
     "of a leaky rectifier": [
         _node("LeakyRelu", ["v"], "a", alpha=0.25),
         _node("Tanh", ["v"], "b"),
@@ -140,3 +152,19 @@ def test_a_chain_of_functions_does_not_grow_without_end():
     network = snnrepro.load(model_proto(nodes, [], "input", (3, 2), before))
     assert 1 < len(network.nodes) < 40
     _like_onnxruntime(model_proto(nodes, [], "input", (3, 2), before), 3, 2)
+
+
+def test_rows_in_the_batch_axis_stay_rows_in_a_function_of_what_was_before():
+    """The function reads the value before the Reshape, whose rows are in no batch axis yet."""
+    weights = _named(w=np.random.RandomState(0).normal(size=(4, 3)).astype(np.float32))
+    sizes = _named(rows=np.array([-1, 4]), back=np.array([-1, 5, 3]))
+    nodes = [
+        _node("Tanh", ["input"], "v"),
+        _node("Reshape", ["v", "rows"], "r"),
+        _node("Sigmoid", ["r"], "a"),
+        _node("Mul", ["r", "a"], "b"),
+        _node("MatMul", ["b", "w"], "c"),
+        _node("Reshape", ["c", "back"], "y"),
+    ]
+    network = _like_onnxruntime(model_proto(nodes, weights + sizes, "input", (5, 4), "y"), 5, 4)
+    assert [type(node.layer).__name__ for node in network.nodes] == ["Function", "Dense"]

@@ -316,6 +316,15 @@ ROWS = {
         [_node("Relu", ["r"], "b"), _node("Add", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
         ["ReLU", "Add"],
     ),
+    "times its own sigmoid, behind what was there before": (
+        [
+            _node("Sigmoid", ["r"], "b"),
+            _node("Mul", ["r", "b"], "c"),
+            _node("MatMul", ["c", "square"], "d"),
+            _node("Reshape", ["d", "image"], "y"),
+        ],
+        ["Function", "Dense"],
+    ),
     "times its own sigmoid": (
         [_node("Sigmoid", ["r"], "b"), _node("Mul", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
         ["Function"],

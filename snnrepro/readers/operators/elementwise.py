@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,8 @@ def _div(call: Call, a: Any, b: Any) -> Any:
 def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable:
     """Return a function of two values that are computed from one, number by number."""
     root = a.root or a
-    if (b.root or b) != root or a.shape != b.shape or a.bound is not None or b.bound is not None:
+    alike = (a.shape, a.folded, a.bound) == (b.shape, b.folded, b.bound)
+    if (b.root or b) != root or not alike or a.bound is not None:
         raise ModelError(
             f"{PRODUCT} that are both computed at run time is not linear in spikes"
             if outer == "{} * {}"
@@ -146,7 +148,7 @@ def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable:
     composed = formula.of(outer, a.formula, b.formula)
     if len(composed) > formula.LONGEST:
         raise ModelError(f"as a function of {root.name!r} it has more than {formula.LONGEST} characters")
-    return call.add(Function(composed), root)
+    return replace(call.add(Function(composed), root), folded=a.folded)
 
 
 @handles("Identity", row_wise=True)

@@ -10,7 +10,7 @@ in another comes as an input.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
@@ -110,7 +110,7 @@ class Call:
 def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable]) -> tuple[Variable | None, str]:
     """Return the one value that a layer's is computed from number by number, and how; (None, "x") if there is none."""
     roots = {value.root or value for value in inputs}
-    outer = _outer_formula(layer)
+    outer = _outer_formula(layer, len(inputs))
     if len(roots) > 1 or not outer or any(value.shape != shape or value.bound is not None for value in inputs):
         return None, "x"
     composed = formulas.of(outer, *(value.formula for value in inputs))
@@ -122,10 +122,10 @@ def function(call: Call, text: str, x: Variable) -> Variable:
     composed = formulas.of(text, x.formula)
     if x.root is None or len(composed) > formulas.LONGEST // 2:
         return call.add(Function(text), x)
-    return call.add(Function(composed), x.root)
+    return replace(call.add(Function(composed), x.root), folded=x.folded)
 
 
-def _outer_formula(layer: Layer) -> str:
+def _outer_formula(layer: Layer, n_inputs: int) -> str:
     """Return a layer as a formula of what it reads, or nothing where it has constants for each channel, or moves."""
     if isinstance(layer, Function):
         return layer.formula
@@ -137,7 +137,7 @@ def _outer_formula(layer: Layer) -> str:
     if isinstance(layer, LeakyReLU) and layer.slope.size == 1:
         return f"max(x, 0.0) + {formulas.number(layer.slope.item())} * min(x, 0.0)"
     if isinstance(layer, Add):
-        return "{} + {}"
+        return " + ".join(["{}"] * n_inputs)
     if isinstance(layer, Affine) and layer.scale.size == layer.offset.size == 1:
         scale, offset = layer.scale.item(), layer.offset.item()
         scaled = "{}" if scale == 1 else f"{formulas.number(scale)} * {{}}"
