@@ -168,3 +168,26 @@ def test_rows_in_the_batch_axis_stay_rows_in_a_function_of_what_was_before():
     ]
     network = _like_onnxruntime(model_proto(nodes, weights + sizes, "input", (5, 4), "y"), 5, 4)
     assert [type(node.layer).__name__ for node in network.nodes] == ["Function", "Dense"]
+
+
+OF_KERAS = "celu elu gelu hard_silu log_sigmoid mish selu silu softplus softsign squareplus swish tanh tanh_shrink"
+
+
+@pytest.mark.parametrize("activation", OF_KERAS.split())
+@pytest.mark.parametrize("which", ["Keras 2", "Keras 3"])
+def test_an_activation_of_keras_is_one_function(tf, which, activation):
+    """Erfc and Expm1 are TensorFlow's own: onnxruntime has no answer, Keras has."""
+    pytest.importorskip("tf2onnx")
+    keras = tf.keras
+    if which == "Keras 3":
+        keras = pytest.importorskip("keras", minversion="3")
+    if not hasattr(keras.activations, activation):
+        pytest.skip(f"this Keras has no activation {activation}")
+    first, last = keras.layers.Dense(12, activation=activation), keras.layers.Dense(4)
+    model = keras.Sequential([keras.layers.Input((9,)), first, last])
+    x = np.random.RandomState(0).normal(0, 3, (50, 9)).astype(np.float32)
+    network = snnrepro.load(model)
+    wanted = np.asarray(model(x))
+    assert wanted.std() > 0.1
+    np.testing.assert_allclose(network.forward(x), wanted, rtol=1e-5, atol=1e-5)
+    assert sum(isinstance(node.layer, Function) for node in network.nodes) == 1

@@ -37,6 +37,17 @@ def blocks_of(numbers, room):
         in_turn._NUMBERS, in_turn._NUMBERS_OF_A_BLOCK, in_turn._FEWEST_BLOCKS, module._ROOM = before
 
 
+@contextmanager
+def cores(number):
+    """Set how many cores compute."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(number)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 def assert_same(network, x, recipe, n_steps, numbers=1):
     """Assert that a conversion in small blocks, all in files, gives what one without blocks does."""
     with blocks_of(2**30, 2**30):
@@ -74,7 +85,8 @@ def test_fitted_constants_are_the_same_in_blocks(recipe, monkeypatch):
 @pytest.mark.parametrize("recipe", ["balanced", "balanced-lif"])
 def test_another_number_of_cores_gives_the_same_network_and_spikes_to_the_bit(recipe):
     n_cores = numba.config.NUMBA_NUM_THREADS
-    assert n_cores > 1, "nothing to compare on one core"
+    if n_cores == 1:
+        pytest.skip("nothing to compare on one core")
     rng = np.random.RandomState(0)
     sizes = (37, 61, 23, 7)
     first, second, last = (
@@ -89,15 +101,13 @@ def test_another_number_of_cores_gives_the_same_network_and_spikes_to_the_bit(re
         Node("y", ("spikes b",), last),
     )
     network, x = Network("x", (37,), nodes, {}), rng.rand(203, 37).astype(np.float32)
-    of_all = convert(network, recipe, x, 7)
-    ran = of_all.run(x)
-    for cores in range(1, n_cores):
-        numba.set_num_threads(cores)
-        try:
+    with cores(n_cores):
+        of_all = convert(network, recipe, x, 7)
+        ran = of_all.run(x)
+    for fewer in range(1, n_cores):
+        with cores(fewer):
             of_some = convert(network, recipe, x, 7)
             again = of_all.run(x)
-        finally:
-            numba.set_num_threads(n_cores)
         for name, population in of_all.populations.items():
             np.testing.assert_array_equal(population.threshold, of_some.populations[name].threshold)
             np.testing.assert_array_equal(population.amplitude, of_some.populations[name].amplitude)

@@ -12,7 +12,9 @@ _OF_X = {
     "Atan": "atan(x)",
     "Cos": "cos(x)",
     "Erf": "erf(x)",
+    "Erfc": "1.0 - erf(x)",  # TensorFlow's, which tf2onnx leaves as it is: Keras 3 writes GELU by it
     "Exp": "exp(x)",
+    "Expm1": "exp(x) - 1.0",  # TensorFlow's, too
     "HardSwish": "x * min(max(x / 6.0 + 0.5, 0.0), 1.0)",
     "Log": "log(x)",
     "Mish": "x * tanh(softplus(x))",
