@@ -11,8 +11,8 @@ from snnrepro.arrays import pieces
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.network import SpikingNetwork, scores_of
 from snnrepro.spiking.run import Progress, Run, step_weights
-from snnrepro.spiking.schedule import is_maximum
-from snnrepro.spiking.step import Lowpass, Readout, RunningMaximum, population_state
+from snnrepro.spiking.schedule import is_maximum, is_running
+from snnrepro.spiking.step import Lowpass, Readout, RunningMaximum, RunningProduct, population_state
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
@@ -116,9 +116,12 @@ class Stepper:
             name: population_state(population, spiking.dt, (len(x), *network.shapes[name]))
             for name, population in spiking.populations.items()
         }
-        self._maxima = {
-            node.name: RunningMaximum(node.layer, spiking.growth) for node in self._nodes if is_maximum(node)
-        }
+        self._running: dict[str, RunningMaximum | RunningProduct] = {}
+        for node in filter(is_running, self._nodes):
+            growth = spiking.growth
+            self._running[node.name] = (
+                RunningMaximum(node.layer, growth) if is_maximum(node) else RunningProduct(growth)
+            )
         synapse = spiking.synapse
         self._synapses = {} if synapse is None else {name: Lowpass(synapse, spiking.dt) for name in self._populations}
 
@@ -130,8 +133,8 @@ class Stepper:
                 self.outputs[node.name] = value = self._populations[node.name].step(read[0])
                 if self._synapses:
                     value = self._synapses[node.name].step(value)
-            elif node.name in self._maxima:
-                value = self._maxima[node.name].step(read[0])
+            elif node.name in self._running:
+                value = self._running[node.name].step(*read)
             else:
                 value = node.layer(*read)
             self.values[node.name] = value

@@ -14,6 +14,7 @@ from snnrepro.network.layers import (
     Function,
     LeakyReLU,
     MaxPool,
+    Multiply,
     Reduce,
     ReLU,
     Sigmoid,
@@ -105,6 +106,11 @@ def is_maximum(node: Node) -> bool:
     return isinstance(node.layer, MaxPool) or (isinstance(node.layer, Reduce) and node.layer.kind == "max")
 
 
+def is_running(node: Node) -> bool:
+    """Whether what a node gives in a step depends on the sums of what it reads: a maximum, or a product."""
+    return is_maximum(node) or isinstance(node.layer, Multiply)
+
+
 def readers_of(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
     """Return the nodes that read each value, in order, by its name."""
     readers: dict[str, tuple[Node, ...]] = {}
@@ -150,7 +156,7 @@ def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
         if reached.isdisjoint(node.inputs):
             continue
         reached.add(node.name)
-        if isinstance(node.layer, _OF_NEURONS) or is_maximum(node):
+        if isinstance(node.layer, _OF_NEURONS) or is_running(node):
             kind = type(squashing.layer).__name__
             return [
                 f"{kind} {squashing.name!r}: {type(node.layer).__name__} {node.name!r} stands behind it, and a spiking "

@@ -103,6 +103,24 @@ class RunningMaximum:
         return gain
 
 
+class RunningProduct:
+    """What the product of the means so far gains in each step, so that the mean of its gains is the means' product."""
+
+    def __init__(self, growth: float) -> None:
+        self._growth = np.float32(growth)
+        self._weight = np.float32(0)
+        self._totals: list[Any] = [np.float32(0), np.float32(0)]
+        self._product: Any = np.float32(0)
+
+    def step(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """Take the inputs of the next step and return the gain."""
+        self._weight = self._growth * self._weight + np.float32(1)
+        self._totals = [self._growth * total + x for total, x in zip(self._totals, (a, b))]
+        before, self._product = self._product, self._totals[0] * self._totals[1] / self._weight
+        gain: FloatArray = self._product - self._growth * before
+        return gain
+
+
 class Lowpass:
     """Nengo's lowpass filter. It has a step of delay: what it gives in a step depends on earlier steps alone."""
 

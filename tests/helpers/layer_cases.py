@@ -15,6 +15,7 @@ from snnrepro.network.layers import (
     Function,
     LeakyReLU,
     MaxPool,
+    Multiply,
     Pad,
     Reduce,
     ReLU,
@@ -41,6 +42,7 @@ _LAYERS = [
     MaxPool((2, 2), _ONES, _ONES, NO_PADS),
     Reduce("mean", (1, 2)),
     Add(),
+    Multiply(),
     Concat(0),
     Reshape((16, 4)),
     Transpose((1, 2, 0)),
@@ -48,6 +50,8 @@ _LAYERS = [
     Select((None, (0, 0, 3), None)),
 ]
 GOOD = {type(layer): layer for layer in _LAYERS}
+READS = {Multiply: 2}
+"""How many values a layer reads, where it is not 1."""
 
 _TEXT = ["text", b"bytes", {}, object()]
 _NUMBERS = [*_TEXT, [], np.nan, [1.0, np.inf], [[1.0], [1.0, 2.0]], np.zeros((0, 3)), None, 1j, "3", [None], 1e39]
@@ -86,6 +90,7 @@ BAD = {
     MaxPool: _POOL,
     Reduce: {"kind": [*_TEXT, "median", "sum", "Mean", "", None, 0, ("mean",)], "axes": _AXES},
     Add: {},
+    Multiply: {},
     Concat: {"axis": [*_WHOLE, -1]},
     Reshape: {"shape": [*_TEXT, None, 64, (0, 4), (-1, 4), (16.0, 4), ("16", 4), (True, 64), (2**40,), (None,)]},
     Transpose: {"axes": [*_ORDER, (1, 2), (1, 2, 3), (0, 2), (0, 1, 1)]},

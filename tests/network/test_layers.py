@@ -18,6 +18,7 @@ from snnrepro.network.layers import (
     Function,
     LeakyReLU,
     MaxPool,
+    Multiply,
     Pad,
     Reduce,
     ReLU,
@@ -26,7 +27,7 @@ from snnrepro.network.layers import (
     Sigmoid,
     Transpose,
 )
-from tests.helpers.layer_cases import BAD, CONTRADICTIONS, GOOD, NO_PADS
+from tests.helpers.layer_cases import BAD, CONTRADICTIONS, GOOD, NO_PADS, READS
 
 SHAPE = (4, 4, 4)
 X = np.random.RandomState(0).normal(size=(3, *SHAPE)).astype(np.float32)
@@ -62,9 +63,13 @@ def test_fields_that_contradict_each_other_are_refused(layer, changed, named):
 
 @pytest.mark.parametrize("layer", GOOD.values(), ids=lambda layer: type(layer).__name__)
 def test_a_good_layer_gives_a_value_of_its_shape_and_is_the_same_from_an_archive(layer, tmp_path):
-    network = Network("x", SHAPE, (Node("y", ("x",), layer),), {})
+    network = Network("x", SHAPE, (Node("y", ("x",) * READS.get(type(layer), 1), layer),), {})
     scores = network.forward(X)
-    assert scores.shape == (len(X), *layer.output_shape(SHAPE)) == (len(X), *network.output_shape)
+    assert (
+        scores.shape
+        == (len(X), *layer.output_shape(*[SHAPE] * READS.get(type(layer), 1)))
+        == (len(X), *network.output_shape)
+    )
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
     network.save(tmp_path / "layer.npz")
@@ -94,7 +99,7 @@ def test_the_defects_that_this_began_with_stay_gone():
 
 
 REFUSED = {
-    (): {*GOOD} - {ReLU, LeakyReLU, Sigmoid, Function, Add},
+    (): {*GOOD} - {ReLU, LeakyReLU, Sigmoid, Function, Add, Multiply},
     (3, 4, 4): {Conv, ConvTranspose, Reshape},
     (4, 4, 4, 4): {Conv, ConvTranspose, AveragePool, MaxPool, Reshape, Transpose, Pad, Select},
 }
@@ -105,9 +110,9 @@ def test_a_value_that_a_layer_cannot_take_is_refused_by_the_nodes_name(shape):
     for kind, layer in GOOD.items():
         if kind in REFUSED[shape]:
             with pytest.raises(snnrepro.ModelError, match=f"^{kind.__name__} 'the node': "):
-                layer.output_shape(shape, name="the node")
+                layer.output_shape(*[shape] * READS.get(kind, 1), name="the node")
         else:
-            layer.output_shape(shape, name="the node")
+            layer.output_shape(*[shape] * READS.get(kind, 1), name="the node")
 
 
 def test_a_selection_beyond_the_axis_is_refused():

@@ -170,6 +170,25 @@ class Add(Layer):
         return total
 
 
+@dataclass(frozen=True, eq=False)
+class Multiply(Layer):
+    """Product of two values, broadcast against each other: a gate.
+
+    In the spiking network its sum over the steps is the product of the two sums, over the number of steps: it gives in
+    each step what that gains.
+    """
+
+    reads_several = True
+
+    def _shape(self, *shapes: Shape) -> Shape:
+        if len(shapes) != 2 or len(shapes[0]) != len(shapes[1]):
+            raise ModelError(f"two values with as many axes are needed, got {list(shapes)}")
+        return broadcast(*shapes)
+
+    def __call__(self, *x: FloatArray) -> FloatArray:
+        return x[0] * x[1]
+
+
 _CONSTANT = "an array of numbers, not empty, that is broadcast against the value"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network import formula
-from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
@@ -118,6 +118,8 @@ def negative(call: Call, x: Any) -> Any:
 @handles("Mul", row_wise=True)
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
+        if (a.root or a) != (b.root or b):
+            return product(call, a, b)
         return together(call, "{} * {}", a, b)
     x, factor = (a, b) if isinstance(a, Variable) else (b, a)
     return affine(call, variable(x), factor, None)
@@ -133,6 +135,15 @@ def _div(call: Call, a: Any, b: Any) -> Any:
     if not np.all(divisor):
         raise ModelError("the divisor holds a 0")
     return affine(call, x, np.float32(1) / divisor, None)
+
+
+def product(call: Call, a: Variable, b: Variable) -> Variable:
+    """Return the product of two values that are computed at run time: a value and its gate."""
+    if a.rank != b.rank or a.folded != b.folded or a.bound is not None or b.bound is not None:
+        raise ModelError(
+            f"{PRODUCT} of {a.shape} and {b.shape} that are both computed at run time; as many axes are needed"
+        )
+    return call.add(Multiply(), a, b)
 
 
 def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Container, Iterable, Mapping
 import numpy as np
 
 from snnrepro.network.indexing import moved, moves_entries, reduced, windows
-from snnrepro.network.layers import Dense, MaxPool, Reduce, ReLU
+from snnrepro.network.layers import Dense, MaxPool, Multiply, Reduce, ReLU
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.population import PackedPopulation, can_be_fused, is_compiled, pack_population
 from snnrepro.simulators.event.readout import Readout, evaluate_nodes, without_constant
@@ -20,6 +20,7 @@ from snnrepro.simulators.event.stages import (
     FireOnNumbers,
     FirePlainly,
     Maximum,
+    Product,
     Stage,
     Sums,
 )
@@ -32,7 +33,7 @@ from snnrepro.simulators.event.weights import (
     linear_of_all,
     linear_of_sums,
 )
-from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.schedule import is_maximum, is_running
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
 
 
 def readout_nodes(schedule: Schedule) -> list[Node]:
-    """Return the linear nodes between the readout and the last spikes, maxima or static values, in order."""
+    """Return the linear nodes between the readout and the last spikes, running or static values, in order."""
     nodes: list[Node] = []
     needed = {schedule.readout}
     for node in reversed(schedule.nodes):
-        if node.name in needed & schedule.driven and not isinstance(node.layer, ReLU) and not is_maximum(node):
+        if node.name in needed & schedule.driven and not isinstance(node.layer, ReLU) and not is_running(node):
             nodes.append(node)
             needed.update(node.inputs)
     return nodes[::-1]
@@ -183,6 +184,9 @@ class Builder:
             return self._fire(node)
         if isinstance(node.layer, (MaxPool, Reduce)) and is_maximum(node) and node.name in self.schedule.driven:
             return self._maximum(node.layer, node, numbers)
+        if isinstance(node.layer, Multiply) and node.name in self.schedule.driven:
+            shapes = tuple(self._shapes[name] for name in (*node.inputs, node.name))
+            return Product(numbers, self._growth(), shapes)
         on_events = self._events_of(node)
         if on_events is not None:
             return Sums((on_events[1],), on_events[0])
@@ -196,8 +200,10 @@ class Builder:
         else:
             source, target = (Layout(size, 0, padded=False) for size in (shape, after))
             seen = windows(layer, shape, after)
-        growth = max((population.neuron.growth for population in self._populations.values()), default=1.0)
-        return Maximum(numbers, growth, after, source, target, seen.astype(np.int32, order="C"))
+        return Maximum(numbers, self._growth(), after, source, target, seen.astype(np.int32, order="C"))
+
+    def _growth(self) -> float:
+        return max((population.neuron.growth for population in self._populations.values()), default=1.0)
 
     def _fire(self, node: Node) -> Stage:
         synapse, dt, packed = self._synapse, self._dt, self.packed(node.name)

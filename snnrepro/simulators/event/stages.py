@@ -115,6 +115,41 @@ class Maximum(Stage):
 
 
 @dataclass(frozen=True, eq=False)
+class Product(Stage):
+    """A product: what that of the means so far gains in each step.
+
+    Its state: the sums of the two, their product, and the sum of the steps' weights.
+
+    Attributes
+    ----------
+    growth : float
+        Factor of the sums per step.
+    shapes : tuple of (tuple of int)
+        Of the two that it reads, and of what it gives.
+    """
+
+    growth: float
+    shapes: tuple[tuple[int, ...], ...]
+
+    def begin(self, n_images: int) -> State:
+        """Return zeros."""
+        weight = np.zeros((n_images, *[1] * len(self.shapes[0])), np.float32)
+        return (*(np.zeros((n_images, *shape), np.float32) for shape in self.shapes), weight)
+
+    def run(self, inputs: tuple[FloatArray, FloatArray], state: State, n_steps: int) -> tuple[FloatArray, State]:
+        """Return the gains, ``(n_images, n_steps, *shape)``, by the same recursion as the plain simulator's."""
+        n_images, growth = len(inputs[0]), np.float32(self.growth)
+        a, b, product, weight = state or self.begin(n_images)
+        out = np.empty((n_images, n_steps, *self.shapes[2]), np.float32)
+        for step in range(n_steps):
+            x, y = (numbers[:, step if numbers.shape[1] > 1 else 0] for numbers in inputs)
+            a, b, weight = growth * a + x, growth * b + y, growth * weight + np.float32(1)
+            before, product = product, a * b / weight
+            out[:, step] = product - growth * before
+        return out, (a, b, product, weight)
+
+
+@dataclass(frozen=True, eq=False)
 class Sums(Stage):
     """A linear layer on events."""
 

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 from nengo_dl.neuron_builders import SimNeuronsBuilder, TFNeuronBuilder
 
-from snnrepro.simulators.nengo.neurons import Counter, Maximum, SignedIF
+from snnrepro.simulators.nengo.neurons import Counter, Maximum, Product, SignedIF
 
 
 def register() -> None:
     """Tell NengoDL how to run our neuron types; again changes nothing."""
     SimNeuronsBuilder.TF_NEURON_IMPL.update(
-        {SignedIF: _SignedIFBuilder, Maximum: _MaximumBuilder, Counter: _CounterBuilder}
+        {SignedIF: _SignedIFBuilder, Maximum: _MaximumBuilder, Product: _ProductBuilder, Counter: _CounterBuilder}
     )
 
 
@@ -90,6 +90,34 @@ class _MaximumBuilder(_Builder):
             largest = tf.reduce_max(tf.reshape(part, (part.shape[0], size // n, n)), axis=1)
             maxima.append(tf.pad(largest, [[0, 0], [0, size - n]]))
         return tf.concat(maxima, axis=1)
+
+
+class _ProductBuilder(_Builder):
+    spiking = True
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        super().build_pre(signals, config)
+        self.growth = self.constant([op.neurons.growth for op in self.ops])
+
+    def step(self, J: Any, dt: Any, total: Any, product: Any, weight: Any) -> tuple[Any, Any, Any, Any]:  # noqa: N803
+        """Advance by one time step."""
+        weight = self.growth * weight + 1
+        total = self.growth * total + J
+        now = self._halves(total, weight)
+        return now - self.growth * product, total, now, weight
+
+    def training_step(self, J: Any, dt: Any, **state: Any) -> Any:  # noqa: N803
+        """Return the product of the step."""
+        return self._halves(J, tf.ones_like(J))
+
+    def _halves(self, values: Any, weight: Any) -> Any:
+        """Return the products at the first neurons of each population, 0 at the others."""
+        products = []
+        for part, over in zip(tf.split(values, self.sizes, axis=1), tf.split(weight, self.sizes, axis=1)):
+            n = part.shape[1] // 2
+            now = part[:, :n] * part[:, n:] / over[:, :n]
+            products.append(tf.pad(now, [[0, 0], [0, n]]))
+        return tf.concat(products, axis=1)
 
 
 class _CounterBuilder(_Builder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from snnrepro.network.indexing import PADDING
-from snnrepro.network.layers import Pad, ReLU, Reshape, Select, Transpose
+from snnrepro.network.layers import Multiply, Pad, ReLU, Reshape, Select, Transpose
 from snnrepro.simulators.nengo.counts import Counters
 from snnrepro.simulators.nengo.layers import LayerWriter, layers_of
 from snnrepro.simulators.nengo.views import View, maximum_windows, whole
@@ -167,6 +167,8 @@ class _Builder(LayerWriter):
             self._fire(node)
         elif is_maximum(node):
             self._maximum(node)
+        elif isinstance(layer, Multiply):
+            self._product(node)
         else:
             target = self._target(node)
             self.values[node.name] = whole(target, self.shapes[node.name])
@@ -222,6 +224,19 @@ class _Builder(LayerWriter):
         self.connect_entries(view.source, indices.reshape(-1), neurons)
         first = np.arange(candidates.shape[1]).reshape(self.shapes[node.name])
         self.values[node.name] = View(neurons, first)
+
+    def _product(self, node: Node) -> None:
+        from snnrepro.simulators.nengo.neurons import Product, ensemble
+
+        growth = self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
+        shape = self.shapes[node.name]
+        size = math.prod(shape)
+        neurons = ensemble(Product(node.name, growth), 2 * size, label=node.name).neurons
+        for place, name in enumerate(node.inputs):
+            view = self.values[name]
+            indices = np.broadcast_to(view.indices, shape).reshape(-1)
+            self.connect_entries(view.source, indices, neurons, place * size + np.arange(size))
+        self.values[node.name] = View(neurons, np.arange(size).reshape(shape))
 
 
 def _neuron_type(name: str, population: Population, shape: tuple[int, ...], dt: float) -> Any:

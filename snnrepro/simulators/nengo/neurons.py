@@ -128,6 +128,55 @@ class Maximum(_NoRates):
         largest[:n] = now
 
 
+class Product(_NoRates):
+    """The product of two inputs' means so far, as what it gains in each step, so that its mean is that product.
+
+    The neurons are the first factors, then the second ones; the outputs are the first half.
+
+    Parameters
+    ----------
+    label : str
+        The node's name.
+    growth : float
+        Factor of the sums per step; 0 where each step stands for itself, as for what the image alone decides.
+    """
+
+    state = {  # noqa: RUF012
+        "total": nengo.dists.Choice([0.0]),
+        "product": nengo.dists.Choice([0.0]),
+        "weight": nengo.dists.Choice([0.0]),
+    }
+    spiking = True
+    negative = True
+
+    label = StringParam("label")
+    growth = NumberParam("growth", low=0)
+
+    def __init__(self, label: str = "", growth: float = 1.0) -> None:
+        super().__init__()
+        self.label, self.growth = label, growth
+
+    def step(
+        self,
+        dt: float,
+        J: AnyArray,  # noqa: N803
+        output: AnyArray,
+        total: AnyArray,
+        product: AnyArray,
+        weight: AnyArray,
+    ) -> None:
+        """Advance by one time step."""
+        n = len(J) // 2
+        weight *= self.growth
+        weight += 1
+        total *= self.growth
+        total += J
+        now = total[:n] * total[n:] / weight[:n]
+        output[:n] = now - self.growth * product[:n]
+        output[n:] = 0
+        product[:n] = now
+
+
 class Counter(_NoRates):
     """1 where the input is not 0; or, `rounded`, the whole number next to it."""
 
