@@ -22,7 +22,6 @@ from snnrepro.readers.float16 import as_float32, computes_float16
 from snnrepro.readers.narrow import narrow
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
-from snnrepro.readers.operators.elementwise import PRODUCT
 from snnrepro.readers.signature import only_input, require_one_output
 from snnrepro.readers.stand_ins import inferred
 from snnrepro.readers.values import Value, Values
@@ -332,10 +331,6 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
     """Return what would help, a line each."""
     kinds = {proto.op_type for proto in graph.node}
     lines = []
-    if kinds & _SIGMOIDS and any(PRODUCT in problem for problem in problems):
-        lines.append(
-            "a value times another's sigmoid is a gate: train without (times its own it is Swish, which is read)"
-        )
     if kinds & _RECURRENT:
         lines.append(f"recurrent layers ({', '.join(sorted(kinds & _RECURRENT))}) cannot be converted: train without")
     if any(_UNSUPPORTED in problem for problem in problems):
@@ -343,7 +338,6 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
     return "\n".join(lines)
 
 
-_SIGMOIDS = frozenset(("Erf", "HardSigmoid", "Sigmoid", "Tanh"))
 _RECURRENT = frozenset(("GRU", "LSTM", "Loop", "RNN", "Scan"))
 
 

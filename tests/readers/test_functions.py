@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 import snnrepro
-from snnrepro.network.layers import Conv, Function
+from snnrepro.network.layers import Conv, Function, MaxPool, Multiply
 from tests.helpers.strategies import model_proto
 from tests.readers.test_onnx_reader import _like_onnxruntime, _named, _node
 
@@ -127,21 +127,40 @@ def test_an_operator_of_one_number_is_a_function(kind):
     assert [type(node.layer) for node in network.nodes] == [Conv, Function]
 
 
-@pytest.mark.parametrize("kind", ["Mul", "Div"])
-def test_what_two_values_give_is_no_function_of_one(kind):
+def _of_two(kind):
     first, weights = _convolution()
     nodes = [first, _node("MaxPool", ["v"], "a", kernel_shape=[3, 1], pads=[1, 0, 1, 0]), _node(kind, ["v", "a"], "y")]
-    with pytest.raises(snnrepro.UnsupportedError, match="of two values that are both computed at run time"):
+    return model_proto(nodes, weights, "input", (2, 5, 5), "y")
+
+
+def test_what_two_values_give_is_no_function_of_one():
+    network = _like_onnxruntime(_of_two("Mul"), 2, 5, 5)
+    assert [type(node.layer) for node in network.nodes] == [Conv, MaxPool, Multiply]
+    with pytest.raises(snnrepro.UnsupportedError, match="a quotient of two values that are both computed at run time"):
+        snnrepro.load(_of_two("Div"))
+
+
+def test_a_gate_is_broadcast_over_what_it_gates():
+    first, weights = _convolution()
+    nodes = [first, _node("GlobalAveragePool", ["v"], "a"), _node("Sigmoid", ["a"], "b"), _node("Mul", ["b", "v"], "y")]
+    network = _like_onnxruntime(model_proto(nodes, weights, "input", (2, 5, 5), "y"), 2, 5, 5)
+    assert network.output_shape == (3, 4, 5)
+
+
+def test_values_with_unlike_axes_are_not_multiplied():
+    """ONNX would align the batch of one with an inner axis of the other."""
+    first, weights = _convolution()
+    nodes = [first, _node("Flatten", ["v"], "a"), _node("Mul", ["v", "a"], "y")]
+    with pytest.raises(snnrepro.UnsupportedError, match=r"of \(3, 4, 5\) and \(60,\) .*as many axes are needed"):
         snnrepro.load(model_proto(nodes, weights, "input", (2, 5, 5), "y"))
 
 
 def test_a_constant_for_each_channel_is_part_of_no_formula():
-    """The product of a value with its sigmoid per channel's own slope is none of one number alone."""
     first, weights = _convolution()
     slopes = _named(slopes=np.array([1, 2, 3], np.float32).reshape(3, 1, 1))
     nodes = [first, _node("Mul", ["v", "slopes"], "a"), _node("Sigmoid", ["a"], "b"), _node("Mul", ["v", "b"], "y")]
-    with pytest.raises(snnrepro.UnsupportedError, match="product of two values"):
-        snnrepro.load(model_proto(nodes, weights + slopes, "input", (2, 5, 5), "y"))
+    network = _like_onnxruntime(model_proto(nodes, weights + slopes, "input", (2, 5, 5), "y"), 2, 5, 5)
+    assert [type(node.layer) for node in network.nodes][-1] == Multiply
 
 
 def test_a_chain_of_functions_does_not_grow_without_end():

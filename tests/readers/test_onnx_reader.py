@@ -53,8 +53,8 @@ def test_an_unsupported_attribute_is_named():
 
 UNUSABLE = {
     "matrix product of variables": ([_node("MatMul", ["input", "input"], "y")], "the right factor must be a constant"),
-    "product of variables": (
-        [_node("Softmax", ["input"], "a"), _node("Mul", ["input", "a"], "y")],
+    "quotient of variables": (
+        [_node("Softmax", ["input"], "a"), _node("Div", ["input", "a"], "y")],
         "not linear in spikes",
     ),
     "softmax over the batch": ([_node("Softmax", ["input"], "y", axis=0)], "axis 0 is the batch axis"),

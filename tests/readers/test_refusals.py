@@ -62,10 +62,6 @@ def test_multiples_of_the_batch_are_called_that():
 @pytest.mark.parametrize(
     ("nodes", "advice"),
     [
-        (
-            [("Softmax", ["x"], "t"), ("Sigmoid", ["t"], "s"), ("Mul", ["x", "s"], "y")],
-            "a value times another's sigmoid is a gate: train without",
-        ),
         ([("Scan", ["x"], "y")], r"recurrent layers \(Scan\) cannot be converted: train without"),
     ],
 )
