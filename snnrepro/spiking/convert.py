@@ -194,6 +194,7 @@ def _convert(
     if isinstance(recipe.neuron, LIF):
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
         provenance["seed"] = seed
+        progress(1.0)
     else:
         assert x is not None  # `_calibration` has seen to it
         fitted = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps, progress)
