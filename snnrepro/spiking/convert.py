@@ -40,8 +40,6 @@ _ROOM = 2**26
 """Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
 _SHARES = {"": 0.6, "near": 0.2, "rough": 0.06}
 """Of the progress that is left, for each number of steps that is tried, or guessed at."""
-_OF_A_GUESS = 250
-"""Calibration images of a guess at a number of steps."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -249,23 +247,34 @@ class _Fitting:
         from snnrepro.spiking.targets import Activations  # loads Numba, which reading a network need not wait for
 
         self._activations, self._shelf = Activations(schedule, x, shelf), shelf
+        self._made: dict[Any, Calibrated] = {}
         self.images = described(x)
 
     def fitted(self, recipe: Recipe, neuron: IF, n_steps: int, progress: Progress, guess: str) -> Calibrated:
         """Return the calibration with the smallest error at the readout, of one for each growth that may be tried.
 
-        A near guess is fitted with the largest growth alone; a rough one also on few images and on a rough grid.
+        A near guess is fitted with the largest growth alone, and on no more images than give all samples; a rough one
+        also on few images whatever they give, and on a rough grid.
         """
         from snnrepro.spiking.calibrate import Calibration
         from snnrepro.spiking.fit import FINE, ROUGH
+        from snnrepro.spiking.targets import FEWEST_IMAGES
 
         growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
         if recipe.threshold != "fitted":
             growths = [neuron.growth]
         elif guess:
             growths = growths[-1:]
-        targets = self._activations.for_steps(n_steps, _OF_A_GUESS if guess == "rough" else None)
+        most = {"": None, "near": self._activations.enough, "rough": FEWEST_IMAGES}[guess]
+        targets = self._activations.for_steps(n_steps, most)
         calibration = Calibration(targets, n_steps, self._shelf)
         grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
-        tried = [calibration.fit(recipe, replace(neuron, growth=growth), share, grid) for growth in growths]
+        tried = []
+        for growth in growths:
+            key = n_steps, growth, len(targets.x), guess == "rough"
+            if key in self._made:
+                share(1.0)
+            else:
+                self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), share, grid)
+            tried.append(self._made[key])
         return min(tried, key=lambda calibrated: calibrated.error)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = 2**25
 """Numbers that the largest layer's steps should have, all images together: more images take longer."""
-_FEWEST_IMAGES = 256
+FEWEST_IMAGES = 256
 _MOST_NUMBERS = 2**28
 """The same with the fewest images that make a calibration reliable; beyond, fewer still are used."""
 _SAMPLES = 4096
@@ -43,10 +43,17 @@ class Activations:
         self._schedule, self._x, self._shelf = schedule, x, shelf
         self._made: dict[int, Targets] = {}
 
+    @property
+    def enough(self) -> int:
+        """How many images give every rectifier as many samples as all of them would."""
+        shapes = self._schedule.network.shapes
+        rectifiers = [node.name for node in self._schedule.nodes if isinstance(node.layer, ReLU)]
+        return max(FEWEST_IMAGES, -(-_SAMPLES // min(math.prod(shapes[name][1:]) for name in rectifiers)))
+
     def for_steps(self, n_steps: int, most: int | None = None) -> Targets:
         """Return the targets for so many steps, of `most` images at most."""
         largest = max(math.prod(shape) for shape in self._schedule.network.shapes.values())
-        fewest = min(_FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
+        fewest = min(FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
         x = self._x[: max(_NUMBERS // (largest * n_steps), fewest, 8)][:most]
         if len(x) not in self._made:
             self._made[len(x)] = Targets(self._schedule, x, self._shelf)
