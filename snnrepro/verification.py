@@ -18,6 +18,7 @@ from snnrepro.inputs import checked_images
 from snnrepro.network.graph import Network
 from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
+from snnrepro.readers.choices import Choices, choices
 from snnrepro.readers.load import load
 from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking.images import warn_of_unlike
@@ -108,6 +109,9 @@ def verify(
     tolerance: float = TOLERANCE,
     correlation: float = CORRELATION,
     max_cost: float = MAX_COST,
+    shapes: Any = None,
+    outputs: Any = None,
+    constants: Any = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Compare a model with what was made of it, hop by hop and layer by layer.
@@ -132,6 +136,8 @@ def verify(
         Smallest Pearson r of a layer from there on: rates and spikes are never the same numbers.
     max_cost : float
         Largest cost of a layer at the output, in points of the answers, beyond one standard error.
+    shapes, outputs, constants
+        What is chosen of the model, as of `snnrepro.load`.
     progress : callable, optional
         Called with the fraction of the work done since the last call.
 
@@ -154,7 +160,10 @@ def verify(
     >>> verify(net, None, np.ones((3, 2))).passed
     True
     """
-    network = model if isinstance(model, Network) else load(model)
+    chosen = choices(shapes, outputs, constants)
+    if isinstance(model, Network):
+        chosen.refused_for("a network that was read")
+    network = model if isinstance(model, Network) else load(model, shapes, outputs, constants)
     x = checked_images(gathered(x, network.input_shape)[0], network.input_shape)
     if not len(x):
         raise DataError(f"at least one image is needed, got {x.shape}")
@@ -162,7 +171,7 @@ def verify(
         raise ModelError(f"a spiking network or None is needed, got {type(spiking).__name__}")
     if spiking is not None:
         warn_of_unlike(x, spiking.provenance.get("images"))
-    compared = _Compared(model, network, spiking)
+    compared = _Compared(model, network, spiking, chosen)
     for part in pieces(x, compared.numbers, _NUMBERS, len(x), even=True):
         compared.add(part, within(progress or (lambda _: None), len(part) / len(x)))
     return Verification(tuple(compared.comparisons(tolerance, correlation, max_cost)))
@@ -171,10 +180,10 @@ def verify(
 class _Compared:
     """The sides of all hops, compared over the images so far."""
 
-    def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None) -> None:
+    def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None, chosen: Choices) -> None:
         self._network, self._spiking = network, spiking
-        self._keras = model if keras_classes(model) else None
-        proto = _onnx_of(model)
+        self._keras = model if keras_classes(model) and chosen.output is None else None
+        proto = _onnx_of(model, chosen)
         self._onnxruntime = None if proto is None else _onnxruntime(proto, network)
         with tempfile.TemporaryDirectory() as folder:
             network.save(Path(folder) / "network.npz")
@@ -325,18 +334,32 @@ class _Tally:
         return float(self._moments[0, 1] / scale)
 
 
-def _onnx_of(model: Any) -> Any:
+def _onnx_of(model: Any, chosen: Choices) -> Any:
+    """Return a model as ONNX, what is chosen of it, in float32; None of what is none."""
     import onnx
+    from onnx.external_data_helper import load_external_data_for_model
 
+    from snnrepro.readers.float16 import as_float32, computes_float16
+    from snnrepro.readers.narrow import narrow
+
+    folder = None
     if isinstance(model, onnx.ModelProto):
-        return model
-    if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
-        return onnx.load(str(model))
-    if keras_classes(model):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model)
+    elif isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+        proto, folder = onnx.load(str(model), load_external_data=False), Path(model).resolve().parent
+    elif keras_classes(model):
         from snnrepro.readers.keras import to_onnx
 
-        return to_onnx(model)
-    return None
+        proto = to_onnx(model)
+    else:
+        return None
+    narrow(proto, chosen)
+    if folder is not None:
+        load_external_data_for_model(proto, str(folder))
+    if computes_float16(proto.graph):
+        as_float32(proto.graph, weights=True)
+    return proto
 
 
 def _keras(model: Any, x: FloatArray) -> FloatArray:
@@ -353,24 +376,37 @@ def _keras(model: Any, x: FloatArray) -> FloatArray:
 
 
 def _onnxruntime(proto: Any, network: Network) -> Callable[[FloatArray], dict[str, FloatArray]]:
-    """Return what computes the values of the network's layers that the ONNX model has too, by onnxruntime."""
+    """Return what computes the values of the network's layers that the ONNX model has too, by onnxruntime.
+
+    The model gets these values as outputs.
+    """
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    outputs = {value.name for value in copy.graph.output}
-    computed = {name for node in copy.graph.node for name in node.output}
+    graph = proto.graph
+    outputs = {value.name for value in graph.output}
+    computed = {name for node in graph.node for name in node.output}
     compared = [node.name for node in network.nodes if node.name in computed]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
-    opened = session(copy, as_written=True)
-    constants = {tensor.name for tensor in copy.graph.initializer}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
+    opened = session(proto, as_written=True)
+    constants = {tensor.name for tensor in graph.initializer}
     source = next(value for value in opened.get_inputs() if value.name not in constants)
 
     def call(batch: FloatArray) -> dict[str, FloatArray]:
-        values = zip(compared, opened.run(compared, {source.name: batch}))
+        values = zip(compared, opened.run(compared, {source.name: _as_read(batch, source.type)}))
         return {name: np.reshape(value, (len(batch), *network.shapes[name])) for name, value in values}
 
     return lambda x: _in_pieces(call, x, source.shape[0] if source.shape else None)
+
+
+def _as_read(x: FloatArray, kind: str) -> AnyArray:
+    """Return images in the type that the model reads, as onnxruntime calls it; it must hold them exactly."""
+    name = kind[len("tensor(") : -1]
+    dtype = np.dtype({"float": "float32", "double": "float64"}.get(name, name))
+    with np.errstate(all="ignore"):
+        images: AnyArray = x.astype(dtype)
+    if not np.array_equal(images, x):
+        raise DataError(f"the model reads {dtype.name}, which does not hold every number of the images")
+    return images
 
 
 def _in_pieces(call: Callable[[FloatArray], dict[str, FloatArray]], x: FloatArray, fixed: Any) -> dict[str, FloatArray]:

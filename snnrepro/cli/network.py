@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import snnrepro as snn
 from snnrepro.cli import options
+from snnrepro.cli.choices import choosing
 from snnrepro.cli.print import (
     layers_as_dict,
     print_evaluation,
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
 @click.command(epilog=options.MODEL_IS)
 @options.model
+@choosing
 @options.as_json
-def inspect(model: Path, as_json: bool) -> None:
+def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
     """Show the layers, shapes and parameters of MODEL, or every node that cannot be converted.
 
     Exit status 1 if any node cannot be converted.
@@ -50,7 +52,7 @@ def inspect(model: Path, as_json: bool) -> None:
     Example: snnrepro inspect model.onnx
     """
     try:
-        network = snn.load(model)
+        network = snn.load(model, **chosen)
         spiking = shares(prepare(network))
     except snn.UnsupportedError as error:
         if as_json:
@@ -67,6 +69,7 @@ def inspect(model: Path, as_json: bool) -> None:
 
 @click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
 @options.model
+@choosing
 @click.option("-o", "--output", type=options.PATH, required=True, help="The npz file to write the spiking network to.")
 @click.option("--calibration", type=options.PATH, help="Images like those it was trained on (and labels).")
 @click.option("--recipe", type=options.RECIPE, default="balanced", show_default=True, help="How neurons are made.")
@@ -77,6 +80,7 @@ def inspect(model: Path, as_json: bool) -> None:
 @options.as_json
 def convert(
     model: Path,
+    chosen: dict[str, Any],
     output: Path,
     calibration: Path | None,
     recipe: str,
@@ -97,7 +101,7 @@ def convert(
     x, y = (None, None) if calibration is None else read_images(calibration, "train")
     with progress_bar("converting") as advance:
         spiking = snn.convert(
-            snn.load(model), recipe, x if y is None else (x, y), n_steps, max_loss, seed, task, advance
+            snn.load(model, **chosen), recipe, x if y is None else (x, y), n_steps, max_loss, seed, task, advance
         )
     spiking.save(output)
     evaluation = None if x is None else _on_calibration(spiking, x, y)
@@ -189,13 +193,16 @@ def run(
 @click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
 @options.model
 @options.data
+@choosing
 @click.option("--recipe", type=options.RECIPE, help="Compare the spiking network of this recipe too.")
 @click.option(
     "--n-steps", type=options.STEPS, default=DEFAULT_N_STEPS, show_default=True, help="Time steps, with --recipe."
 )
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
 @options.as_json
-def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: int, as_json: bool) -> None:
+def verify(
+    model: Path, data: Path, chosen: dict[str, Any], recipe: str | None, n_steps: int, images: int, as_json: bool
+) -> None:
     """Compare MODEL with what is made of it, hop by hop and layer by layer, on the images of DATA.
 
     With --recipe the first 1,000 images calibrate the neurons, and two hops are added: what the neurons' rate curves
@@ -207,9 +214,9 @@ def verify(model: Path, data: Path, recipe: str | None, n_steps: int, images: in
     spiking = None
     if recipe is not None:
         with progress_bar("converting") as advance:
-            spiking = snn.convert(snn.load(model), recipe, x, n_steps, progress=advance)
+            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance)
     with progress_bar("comparing") as advance:
-        verification = snn.verify(model, spiking, x[:images], progress=advance)
+        verification = snn.verify(model, spiking, x[:images], progress=advance, **chosen)
     if as_json:
         print_json({"passed": verification.passed, "comparisons": list(map(asdict, verification.comparisons))})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from snnrepro.network.layers import Function
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def layers_as_dict(network: Network) -> dict[str, Any]:
             "inputs": list(node.inputs),
             "shape": list(network.shapes[node.name]),
             "parameters": _parameters(node),
+            **({"formula": node.layer.formula} if isinstance(node.layer, Function) else {}),
         }
         for node in network.nodes
     ]
@@ -86,6 +89,10 @@ def print_layers(network: Network) -> None:
         table.add_row(layer["layer"], *names, _shape(layer["shape"]), f"{layer['parameters']:,}")
     console().print(table)
     console().print(f"{described['parameters']:,} parameters; every node can be converted")
+    for formula, number in Counter(layer["formula"] for layer in described["layers"] if "formula" in layer).items():
+        click.echo(
+            f"{formula} ({number} layers): at the output as it is, inside as rectifiers that `convert` fits to it"
+        )
 
 
 def print_provenance(provenance: Mapping[str, Any]) -> None:

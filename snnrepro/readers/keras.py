@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
+from snnrepro.readers.choices import NOTHING, Choices
 from snnrepro.readers.onnx import read_onnx
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def to_onnx(model: Any) -> onnx.ModelProto:
         raise ModelError(f"a Keras model is needed, got {name}")
     inputs = _inputs(model)
     if len(inputs) != 1:
-        raise ModelError(f"one input is needed, this Keras model has {len(inputs)}")
+        raise ModelError(
+            f"one input is needed, this Keras model has {len(inputs)}: write it as ONNX, and load that with constants "
+            "for the others"
+        )
     backend = _backend(model)
     if backend != "tensorflow":
         raise ModelError(
@@ -105,11 +109,11 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
     proto.graph.input.extend(inputs)
 
 
-def read_keras(model: Any) -> Network:
+def read_keras(model: Any, chosen: Choices = NOTHING) -> Network:
     """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
     proto = to_onnx(model)
     try:
-        return read_onnx(proto)
+        return read_onnx(proto, chosen)
     except UnsupportedError as error:
         layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
         hint = "\n".join(filter(None, (_UNWRAPPED if "TimeDistributed" in layers.values() else "", error.hint)))

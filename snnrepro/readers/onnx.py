@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 import onnx
@@ -16,12 +15,15 @@ from onnx import AttributeProto, TensorProto
 from snnrepro.errors import ModelError, UnsupportedError, one_line
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Reshape, Select
-from snnrepro.network.padding import LARGEST
 from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
+from snnrepro.readers.choices import NOTHING, Choices
 from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known
+from snnrepro.readers.float16 import as_float32, computes_float16
+from snnrepro.readers.narrow import narrow
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 from snnrepro.readers.operators.elementwise import PRODUCT
+from snnrepro.readers.signature import only_input, require_one_output
 from snnrepro.readers.stand_ins import inferred
 from snnrepro.readers.values import Value, Values
 
@@ -33,13 +35,15 @@ _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a floa
 _UNSUPPORTED = "this operator is not supported"
 
 
-def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
+def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) -> Network:
     """Read an ONNX model.
 
     Parameters
     ----------
     model : str, Path or onnx.ModelProto
         A file, or the model itself.
+    chosen : Choices
+        What is chosen of it: sizes of free axes, the output, inputs that are constants.
 
     Returns
     -------
@@ -56,11 +60,10 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
     where = f"{model}: " if isinstance(model, (str, Path)) else ""
     try:
         if isinstance(model, onnx.ModelProto):
-            tensors = Tensors(None)
-            return _Reader(model, tensors, _initializers(model.graph, tensors)).network({})
+            return _read_model(model, chosen)
         if not isinstance(model, (str, Path)):
             raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
-        return _read_file(Path(model))
+        return _read_file(Path(model), chosen)
     except ModelError as error:
         if isinstance(error, UnsupportedError):
             error.problems = tuple(map(_without_stand_in, error.problems))
@@ -72,16 +75,35 @@ def read_onnx(model: str | Path | onnx.ModelProto) -> Network:
         raise ModelError(f"{where}not an ONNX model that can be read ({one_line(error)})") from error
 
 
-def _read_file(path: Path) -> Network:
+def _read_model(given: onnx.ModelProto, chosen: Choices) -> Network:
+    model = given
+    if chosen or computes_float16(given.graph):
+        model = onnx.ModelProto()
+        model.CopyFrom(given)
+    tensors = Tensors(None)
+    return _Reader(model, tensors, _chosen(model, chosen, tensors)).network({})
+
+
+def _read_file(path: Path, chosen: Choices) -> Network:
     model, sha256 = parse(path)
     tensors = Tensors(path.parent)
-    initializers = _initializers(model.graph, tensors)
+    initializers = _chosen(model, chosen, tensors)
     # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
     del model.graph.initializer[:]
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
     return _Reader(rest, tensors, initializers).network({"file": path.name, "sha256": sha256})
+
+
+def _chosen(model: onnx.ModelProto, chosen: Choices, tensors: Tensors) -> dict[str, AnyArray]:
+    """Change a model in place to what is chosen of it, computed in float32, and return its initializers."""
+    narrow(model, chosen)
+    if not computes_float16(model.graph):
+        return _initializers(model.graph, tensors)
+    as_float32(model.graph, weights=False)
+    arrays = _initializers(model.graph, tensors)
+    return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}
 
 
 class _Reader:
@@ -102,7 +124,8 @@ class _Reader:
         held = sum(array.size for array in initializers.values())
         self._model, self._graph, self._tensors = model, graph, tensors
         self._opset = _opset(model)
-        self._input, self._batch = _only_input(graph, initializers)
+        self._input, self._batch = only_input(graph, initializers)
+        require_one_output(graph, self._input.name)
         self._values = Values({**initializers, "": None, self._input.name: self._input}, self._batch)
         initializers.clear()
         # For every name the types of the operators that read it; the empty type for the graph's output.
@@ -120,7 +143,7 @@ class _Reader:
         """Return the model as a network."""
         nodes = self._nodes()
         names = [value.name for value in self._graph.output]
-        source, output = self._input, self._values.get(names[0]) if len(names) == 1 else None
+        source, output = self._input, self._values.get(names[0])
         if not isinstance(output, Variable) or names[0] == source.name:
             raise ModelError(
                 f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
@@ -219,7 +242,7 @@ class _Reader:
         _check_folded(proto, inputs)
         only_first = not any(name in self._readers for name in outputs[1:])
         read_by = frozenset(self._readers.get(outputs[0], ()))
-        call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by)
+        call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by, proto.op_type)
         result = handle(proto.op_type, call, inputs, attributes)
         renamed: dict[str, str] = {}
         for name, value in zip(outputs, result if isinstance(result, list) else [result]):
@@ -300,40 +323,6 @@ def _opset(model: onnx.ModelProto) -> int:
     return int(opset)
 
 
-def _only_input(graph: onnx.GraphProto, initializers: Mapping[str, AnyArray]) -> tuple[Variable, int]:
-    """Return the graph's one input that is no constant, and the size of its batch axis."""
-    inputs = [value for value in graph.input if value.name not in initializers]
-    if len(inputs) != 1 or not inputs[0].name:
-        names = [value.name for value in inputs]
-        inner = [name for name in names if "/" in name]
-        lost = f"; {_LOST.format(names=reprlib.repr(inner))}" if inner and len(inner) < len(names) else ""
-        raise ModelError(f"one input is needed, the model has {len(inputs)}: {reprlib.repr(names)}{lost}")
-    where, tensor = f"input {inputs[0].name!r}", inputs[0].type.tensor_type
-    if tensor.elem_type != TensorProto.FLOAT:
-        types = {number: name for name, number in TensorProto.DataType.items()}
-        raise ModelError(f"{where}: float32 is needed, got type {types.get(tensor.elem_type, tensor.elem_type)}")
-    dims = tensor.shape.dim
-    free = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
-    if not dims or free:
-        raise ModelError(
-            f"{where}: every axis but the first (the batch) needs a fixed size; "
-            f"not fixed: axes {reprlib.repr(free) if free else 'all'}; name them (in Keras: keras.Input(shape=(64, 64, "
-            "3))) and write the model again, without dynamic axes"
-        )
-    shape = tuple(int(dim.dim_value) for dim in dims[1:])
-    if len(shape) > 16 or math.prod(shape) > LARGEST:
-        raise ModelError(
-            f"{where}: {reprlib.repr(shape)} has more than {LARGEST} numbers for one image, or more than 16 axes"
-        )
-    return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
-
-
-_LOST = (
-    "{names} look like constants whose values Keras left out of the file when it wrote it (an adapted Normalization's, "
-    "say): load the Keras model itself"
-)
-
-
 def _has_graph(proto: onnx.NodeProto) -> bool:
     """Whether a node computes by a graph of its own (Loop, If, Scan), which may read what its inputs do not name."""
     return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in proto.attribute)
@@ -343,12 +332,9 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
     """Return what would help, a line each."""
     kinds = {proto.op_type for proto in graph.node}
     lines = []
-    if kinds & _CURVED:
-        lines.append(f"train with ReLU, LeakyReLU or ReLU6 in the place of {', '.join(sorted(kinds & _CURVED))}")
     if kinds & _SIGMOIDS and any(PRODUCT in problem for problem in problems):
         lines.append(
-            "a value times its own sigmoid is Swish (SiLU): train with ReLU in its place; times another's it is a "
-            "gate: train without"
+            "a value times another's sigmoid is a gate: train without (times its own it is Swish, which is read)"
         )
     if kinds & _RECURRENT:
         lines.append(f"recurrent layers ({', '.join(sorted(kinds & _RECURRENT))}) cannot be converted: train without")
@@ -359,10 +345,6 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
 
 _SIGMOIDS = frozenset(("Erf", "HardSigmoid", "Sigmoid", "Tanh"))
 _RECURRENT = frozenset(("GRU", "LSTM", "Loop", "RNN", "Scan"))
-_CURVED = frozenset(
-    ("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Selu", "Softplus", "Softsign", "Swish", "Tanh")
-)
-"""Nonlinearities that no spiking neuron here has as its rate."""
 
 
 def _size(node: Node) -> int:
@@ -376,7 +358,8 @@ def _size(node: Node) -> int:
 def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
     """Refuse an operator that does not compute every row by itself, where other axes are folded into the batch's."""
     variables = [value for value in inputs if isinstance(value, Variable)]
-    if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or len(variables) > 1):
+    alike = len({(value.folded, value.shape) for value in variables}) == 1
+    if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or not alike):
         raise ModelError(
             f"the batch axis must stay first: a Reshape has put other axes into it, and until one puts them back only "
             f"these can follow, with constants: {', '.join(sorted(ROW_WISE))}"

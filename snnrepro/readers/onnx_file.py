@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST_FILE = 2**31 - 1  # protobuf's own limit
 _MOST_AXES = 32  # NumPy's, before 2.0
-# Numbers that lie in a file as they lie in memory, least significant byte first; the others are few and small.
-_PLAIN = {
+PLAIN = {
     TensorProto.FLOAT: "<f4",
     TensorProto.DOUBLE: "<f8",
     TensorProto.FLOAT16: "<f2",
@@ -36,6 +35,7 @@ _PLAIN = {
     TensorProto.UINT64: "<u8",
     TensorProto.BOOL: "|b1",
 }
+"""Numbers that lie in a file as they lie in memory, least significant byte first; the others are few and small."""
 
 
 def parse(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -116,7 +116,7 @@ class Tensors:
                 f"{where}: the declared shape {reprlib.repr(list(shape))} is too large or not a shape "
                 f"(accepted: up to {_MOST_AXES} axes of 0 or more, {LARGEST} numbers)"
             )
-        plain = _PLAIN.get(tensor.data_type)
+        plain = PLAIN.get(tensor.data_type)
         external = tensor.data_location == TensorProto.EXTERNAL
         try:
             if plain and (external or (tensor.HasField("raw_data") and not tensor.HasField("segment"))):

@@ -9,6 +9,7 @@ from snnrepro.errors import ArchiveError
 from snnrepro.network import archive
 from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import CONSTANTS, IF, LIF, Population
+from snnrepro.spiking.piecewise import Fit
 
 if TYPE_CHECKING:
     import zipfile
@@ -54,6 +55,7 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
         "correction": None if correction is None else archive.declare(correction, "correction", arrays),
         "provenance": dict(spiking.provenance),
         **({} if spiking.task is None else {"task": spiking.task}),
+        **({"functions": {name: asdict(one) for name, one in spiking.functions.items()}} if spiking.functions else {}),
         **{name: getattr(spiking, name) for name in _SCALARS},
     }
     archive.write(path, header, arrays)
@@ -103,5 +105,11 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         correction=None if correction is None else archive.read_declared(opened, correction),
         provenance=header["provenance"],
         task=header.get("task"),
+        functions={str(name): _fit(entry) for name, entry in header.get("functions", {}).items()},
         **{name: header[name] for name in _SCALARS},
     )
+
+
+def _fit(entry: Mapping[str, Any]) -> Fit:
+    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in entry.items()}
+    return Fit(**fields)

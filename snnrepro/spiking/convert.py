@@ -17,12 +17,14 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.checks import is_count, is_number
+from snnrepro.spiking.functions import fits, summary
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
 from snnrepro.spiking.run import within
+from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
 from snnrepro.user_images import gathered
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.task import Task
     from snnrepro.spiking.calibrate import Calibrated
+    from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
 
@@ -132,6 +135,8 @@ def convert(
         images, given = gathered(calibration, network.input_shape, MOST_IMAGES if max_loss is None else None)
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
+    fitted = _functions(network, x)
+    schedule = prepare(network, fitted)
     done = progress or (lambda _: None)
     is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
@@ -143,14 +148,14 @@ def convert(
         fitting = None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf)
         if x is None or max_loss is None:
             n_steps = DEFAULT_N_STEPS if n_steps is None else n_steps
-            return _convert(schedule, chosen, fitting, n_steps, seed, own, done)
+            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, done)
         left = 1.0
 
         def made_for(n_steps: int, guess: str = "") -> SpikingNetwork:
             nonlocal left
             share = left * _SHARES[guess]  # how many there will be is not known
             left -= share
-            return _convert(schedule, chosen, fitting, n_steps, seed, own, within(done, share), guess)
+            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, within(done, share), guess)
 
         near = partial(made_for, guess="near") if len(chosen.outweigh) > 1 else made_for
         guesses = (partial(made_for, guess="rough"), near) if is_fitted else None
@@ -183,8 +188,21 @@ def _calibration(
     return x, None if labels is None else task.labels(labels, len(x))
 
 
+def _functions(network: Network, x: FloatArray | None) -> dict[str, Fit]:
+    if x is not None:
+        return fits(network, x)
+    curved = curved_inside(network)
+    if curved:
+        raise DataError(
+            f"{curved[0].name!r}: functions are fitted on calibration images: a few hundred images (n_images, "
+            f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
+        )
+    return {}
+
+
 def _convert(
     schedule: Schedule,
+    fitted: dict[str, Fit],
     recipe: Recipe,
     fitting: _Fitting | None,
     n_steps: int,
@@ -197,6 +215,8 @@ def _convert(
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
+    if fitted:
+        provenance["functions"] = summary(fitted)
     correction = None
     if isinstance(recipe.neuron, LIF):
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
@@ -204,11 +224,11 @@ def _convert(
         progress(1.0)
     else:
         assert fitting is not None  # `_calibration` has seen to it
-        fitted = fitting.fitted(recipe, recipe.neuron, n_steps, progress, guess)
-        populations = fitted.populations
-        correction = fitted.correction if recipe.corrects_readout else None
+        calibrated = fitting.fitted(recipe, recipe.neuron, n_steps, progress, guess)
+        populations = calibrated.populations
+        correction = calibrated.correction if recipe.corrects_readout else None
         growth = max((population.neuron.growth for population in populations.values()), default=1.0)
-        provenance.update(calibration_images=fitted.n_images, growth=growth, images=fitting.images)
+        provenance.update(calibration_images=calibrated.n_images, growth=growth, images=fitting.images)
     return SpikingNetwork(
         schedule.network,
         schedule.readout,
@@ -220,6 +240,7 @@ def _convert(
         correction,
         provenance,
         task,
+        fitted,
     )
 
 

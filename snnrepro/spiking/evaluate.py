@@ -84,10 +84,11 @@ def evaluate(
     if not trained or not len(x):
         done(1.0)
         return Evaluation(meaning, merit, None, None)
+    network = spiking.trained
     answered = []
     for part in in_parts(x, spiking.network.input_shape):
         for some in pieces(part.images, math.prod(spiking.network.input_shape), _NUMBERS, len(part.images)):
-            answered.append(meaning.answers(spiking.network.forward(some)))
+            answered.append(meaning.answers(network.forward(some)))
             done(part.share * len(some) / len(part.images))
     before: AnyArray = np.concatenate(answered)
     of_trained = None if wanted is None else meaning.merit(before, wanted)

@@ -13,6 +13,7 @@ from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
+from snnrepro.spiking.functions import names_of_terms, with_functions
 from snnrepro.spiking.neurons import CONSTANTS
 from snnrepro.spiking.schedule import Schedule, schedule_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
     from snnrepro.spiking.neurons import Population
+    from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress, Run
 
 DEFAULT_N_STEPS = 15
@@ -59,6 +61,8 @@ class SpikingNetwork:
         How it was made: recipe, calibration images and what they are like, what was chosen.
     task : str or None
         What the scores mean, of `snnrepro.network.task.TASKS`; None if its output says so.
+    functions : mapping of str to Fit
+        What the functions of one number that neurons or weights stand behind are fitted by, by the node's name.
     schedule : Schedule
         When each value is computed; follows from `network`.
 
@@ -78,6 +82,7 @@ class SpikingNetwork:
     correction: FloatArray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     task: str | None = None
+    functions: Mapping[str, Fit] = field(default_factory=dict)
     schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +112,11 @@ class SpikingNetwork:
     def tail(self) -> Network | None:
         """What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it."""
         return self.schedule.tail
+
+    @property
+    def trained(self) -> Network:
+        """The trained network: `network`, with every function in the place of the rectifiers that are fitted to it."""
+        return with_functions(self.network, self.functions) if self.functions else self.network
 
     @property
     def n_neurons(self) -> dict[str, int]:
@@ -226,6 +236,10 @@ def _problem(spiking: SpikingNetwork) -> str:
     missing, unknown = sorted(rectifiers - set(spiking.populations)), sorted(set(spiking.populations) - rectifiers)
     if missing or unknown:
         return f"rectifiers without neurons: {missing}; neurons without a rectifier: {unknown}"
+    names = {node.name for node in network.nodes}
+    for name, fitted in spiking.functions.items():
+        if not names.issuperset([name, *names_of_terms(name, fitted)]):
+            return f"the function {name!r} has not the nodes that it is fitted by"
     readout = spiking.schedule.readout
     if spiking.readout != readout:
         return f"the readout must be {readout!r}, got {spiking.readout!r}"

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU
-from snnrepro.spiking.schedule import Schedule, is_maximum, readers_of, schedule_of
+from snnrepro.spiking.functions import UNKNOWN, with_rectifiers
+from snnrepro.spiking.piecewise import Fit
+from snnrepro.spiking.schedule import Schedule, curved_inside, is_maximum, readers_of, schedule_of
 
 
-def prepare(network: Network) -> Schedule:
-    """Rewrite `network` for neurons, exactly in real numbers: the same values under the same names.
+def prepare(network: Network, fitted: Mapping[str, Fit] | None = None) -> Schedule:
+    """Rewrite `network` for neurons: the same values under the same names, exactly in real numbers but for functions.
 
-    A leaky rectifier becomes two rectifiers, ``relu(x) - slope * relu(-x)``. A maximum right before a rectifier goes
-    behind it, where it sees spikes.
+    A function that neurons or weights stand behind becomes the rectifiers that are fitted to it (see
+    `snnrepro.spiking.functions.fits`; without fits one stands for them, which shows no more than their place). A leaky
+    rectifier becomes two rectifiers, ``relu(x) - slope * relu(-x)``. A maximum right before a rectifier goes behind it,
+    where it sees spikes.
 
     Raises
     ------
     UnsupportedError
-        A sigmoid or a softmax stands before neurons, or the readout is not one value; all such nodes are named.
+        A softmax stands before neurons, or the readout is not one value; all such nodes are named.
     """
+    if fitted is None:
+        fitted = {node.name: UNKNOWN for node in curved_inside(network)}
+    network = with_rectifiers(network, fitted)
     nodes = _maxima_behind_rectifiers([new for node in network.nodes for new in _split_leaky(node)])
     return schedule_of(Network(network.input_name, network.input_shape, nodes, network.sources))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 from snnrepro.errors import UnsupportedError
 from snnrepro.network.graph import Network
@@ -11,6 +11,7 @@ from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    Function,
     LeakyReLU,
     MaxPool,
     Reduce,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from snnrepro.network.graph import Node
 
 
-_SQUASHING = (Sigmoid, Softmax)
+_SQUASHING = (Sigmoid, Softmax, Function)
+_CURVED = (Sigmoid, Function)
+"""Functions of one number, which rectifiers can be fitted to."""
 _OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
 """Layers that belong before the readout, where they are neurons or read their spikes."""
 
@@ -63,7 +66,7 @@ def schedule_of(network: Network) -> Schedule:
     Raises
     ------
     UnsupportedError
-        A sigmoid or a softmax stands before neurons or weights, or the readout is not one value; all such nodes are
+        A softmax or a function stands before neurons or weights, or the readout is not one value; all such nodes are
         named.
     """
     behind = _depending_on(_SQUASHING, network.nodes)
@@ -78,6 +81,23 @@ def schedule_of(network: Network) -> Schedule:
         readers=readers_of(nodes),
         tail=Network(readout, network.shapes[readout], tail, {}) if tail else None,
     )
+
+
+def curved_inside(network: Network) -> list[Node]:
+    """Return the functions of one number that stand before neurons or weights, or several of which would be read out.
+
+    Those at the output, behind the readout, stay as they are.
+    """
+    nodes = network.nodes
+    curved = [node for node in nodes if isinstance(node.layer, _CURVED)]
+    inside = [node for node in curved if _inside(node, nodes)]
+    left = {node.name for node in curved} - {node.name for node in inside}
+    behind: set[str] = set()
+    for node in nodes:
+        if node.name in left or isinstance(node.layer, Softmax) or behind.intersection(node.inputs):
+            behind.add(node.name)
+    read = {name for node in nodes if node.name in behind for name in node.inputs if name not in behind}
+    return inside if len(read) <= 1 else curved
 
 
 def is_maximum(node: Node) -> bool:
@@ -104,7 +124,7 @@ def _depending_on(layers: tuple[Any, ...], nodes: Iterable[Node]) -> set[str]:
 
 
 def _readout(network: Network, behind: set[str]) -> str:
-    """Return what the scores are computed from: the output, or the one value that the sigmoid or softmax reads."""
+    """Return what the scores are computed from: the output, or the one value that the softmax or function reads."""
     output = network.nodes[-1].name
     if output not in behind:
         return output
@@ -123,8 +143,8 @@ def _readout(network: Network, behind: set[str]) -> str:
     return read[0]
 
 
-def _inside(squashing: Node, tail: list[Node]) -> list[str]:
-    """Return why a sigmoid or softmax is no output, or nothing: the first layer that does not belong behind it."""
+def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
+    """Return why a softmax or function is no output, or nothing: the first layer that does not belong behind it."""
     reached = {squashing.name}
     for node in tail:
         if reached.isdisjoint(node.inputs):

@@ -292,17 +292,17 @@ def test_inspect_names_every_node_in_the_way_and_exits_1(tmp_path):
     from tests.helpers.strategies import model_proto
 
     nodes = [
-        helper.make_node("Erf", ["input"], ["a"], name="first"),
+        helper.make_node("Sign", ["input"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"], name="fine"),
-        helper.make_node("Erf", ["b"], ["y"], name="second"),
+        helper.make_node("Sign", ["b"], ["y"], name="second"),
     ]
-    onnx.save(model_proto(nodes, [], "input", (3,), "y"), str(tmp_path / "erf.onnx"))
-    done = run_command("inspect", tmp_path / "erf.onnx")
+    onnx.save(model_proto(nodes, [], "input", (3,), "y"), str(tmp_path / "sign.onnx"))
+    done = run_command("inspect", tmp_path / "sign.onnx")
     assert done.exit_code == 1
-    assert "Erf 'first'" in done.stdout
-    assert "Erf 'second'" in done.stdout
+    assert "Sign 'first'" in done.stdout
+    assert "Sign 'second'" in done.stdout
     assert "'fine'" not in done.stdout
-    found = json.loads(run_command("inspect", tmp_path / "erf.onnx", "--json").stdout)
+    found = json.loads(run_command("inspect", tmp_path / "sign.onnx", "--json").stdout)
     assert (found["convertible"], len(found["problems"])) == (False, 2)
 
 

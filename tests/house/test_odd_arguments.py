@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import snnrepro
 from tests.helpers.event_cases import small
+from tests.helpers.strategies import model_proto
 
 ODD = [None, 5, -1, 7.5, float("nan"), "a", b"a", [1], ["a"], {}, (1, 2, 3), object(), np.zeros((2, 2)), True]
 SPIKING, X = small()
 NETWORK = SPIKING.network
+MODEL = model_proto([helper.make_node("Relu", ["x"], ["y"])], [], "x", (3,), "y")
 
 CALLS = {
     "load": snnrepro.load,
+    "load, shapes": lambda odd: snnrepro.load(MODEL, shapes=odd),
+    "load, outputs": lambda odd: snnrepro.load(MODEL, outputs=odd),
+    "load, constants": lambda odd: snnrepro.load(MODEL, constants=odd),
+    "load, one shape": lambda odd: snnrepro.load(MODEL, shapes={"x": odd}),
+    "load, one constant": lambda odd: snnrepro.load(MODEL, constants={"x": odd}),
     "load_spiking": snnrepro.load_spiking,
     "forward": NETWORK.forward,
     "convert, model": lambda odd: snnrepro.convert(odd, "balanced", X, 4),

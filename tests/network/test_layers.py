@@ -15,6 +15,7 @@ from snnrepro.network.layers import (
     AveragePool,
     Conv,
     ConvTranspose,
+    Function,
     LeakyReLU,
     MaxPool,
     Pad,
@@ -93,7 +94,7 @@ def test_the_defects_that_this_began_with_stay_gone():
 
 
 REFUSED = {
-    (): {*GOOD} - {ReLU, LeakyReLU, Sigmoid, Add},
+    (): {*GOOD} - {ReLU, LeakyReLU, Sigmoid, Function, Add},
     (3, 4, 4): {Conv, ConvTranspose, Reshape},
     (4, 4, 4, 4): {Conv, ConvTranspose, AveragePool, MaxPool, Reshape, Transpose, Pad, Select},
 }

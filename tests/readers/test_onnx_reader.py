@@ -32,15 +32,15 @@ def test_every_unsupported_node_is_named():
         _node("LRN", ["input"], "a", size=3),
         _node("MatMul", ["input", "w"], "b"),
         _node("Relu", ["b"], "c"),
-        _node("Erf", ["c"], "d"),
+        _node("Sign", ["c"], "d"),
         _node("Relu", ["d"], "e"),
     ]
     with pytest.raises(snnrepro.ModelError) as refusal:
         snnrepro.load(model_proto(nodes, [_tensor("w", WEIGHTS)], "input", (2,), "e"))
     message = str(refusal.value)
     assert "LRN 'the LRN'" in message
-    assert "Erf 'the Erf'" in message
-    assert "supported: Abs, Add, AveragePool" in message
+    assert "Sign 'the Sign'" in message
+    assert "supported: Abs, Add, Atan, AveragePool" in message
     assert "the MatMul" not in message
     assert "the Relu" not in message
 
@@ -53,7 +53,10 @@ def test_an_unsupported_attribute_is_named():
 
 UNUSABLE = {
     "matrix product of variables": ([_node("MatMul", ["input", "input"], "y")], "the right factor must be a constant"),
-    "product of variables": ([_node("Mul", ["input", "input"], "y")], "not linear in spikes"),
+    "product of variables": (
+        [_node("Softmax", ["input"], "a"), _node("Mul", ["input", "a"], "y")],
+        "not linear in spikes",
+    ),
     "softmax over the batch": ([_node("Softmax", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
     "flattened batch": ([_node("Flatten", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
     "bias too long": ([_node("Add", ["input", "long"], "y")], "cannot be broadcast"),
@@ -249,13 +252,13 @@ def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_name
         _node("Reshape", ["a", "sizes"], "b"),
         _node("Sign", ["b"], "c"),
         _node("Det", ["sizes"], "d"),
-        _node("Erf", ["c"], "y"),
+        _node("Floor", ["c"], "y"),
     ]
     tensors = _named(first=np.array([0]), rest=np.array([3, 2]))
     with pytest.raises(snnrepro.ModelError) as refusal:
         snnrepro.load(model_proto(nodes, tensors, "input", (2, 3), "y"))
     named = [line.split("'")[1] for line in str(refusal.value).splitlines() if line.startswith("  ")]
-    assert named == ["the LRN", "the Sign", "the Det", "the Erf"]
+    assert named == ["the LRN", "the Sign", "the Det", "the Floor"]
 
 
 def test_behind_a_value_that_nothing_gives_no_node_is_named():
@@ -309,6 +312,23 @@ ROWS = {
         [_node("Softmax", ["r"], "b", axis=1), _node("Reshape", ["b", "image"], "y")],
         ["Softmax"],
     ),
+    "added to each other": (
+        [_node("Relu", ["r"], "b"), _node("Add", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
+        ["ReLU", "Add"],
+    ),
+    "times its own sigmoid, behind what was there before": (
+        [
+            _node("Sigmoid", ["r"], "b"),
+            _node("Mul", ["r", "b"], "c"),
+            _node("MatMul", ["c", "square"], "d"),
+            _node("Reshape", ["d", "image"], "y"),
+        ],
+        ["Function", "Dense"],
+    ),
+    "times its own sigmoid": (
+        [_node("Sigmoid", ["r"], "b"), _node("Mul", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
+        ["Function"],
+    ),
 }
 
 
@@ -328,10 +348,6 @@ MIXED = {
     "all numbers in the batch": ([_node("Reshape", ["r", "numbers"], "y")], "the Reshape.*batch axis must stay first"),
     "transposed": ([_node("Transpose", ["r"], "y")], "the Transpose.*only these can follow.*MatMul"),
     "their number read": ([_node("Shape", ["r"], "y")], "the Shape.*only these can follow"),
-    "added to each other": (
-        [_node("Relu", ["r"], "b"), _node("Add", ["r", "b"], "c"), _node("Reshape", ["c", "image"], "y")],
-        "the Add.*only these can follow, with constants",
-    ),
     "a constant for each": ([_node("Add", ["r", "ones"], "y")], "the Add.*not the same for every image"),
 }
 

@@ -12,7 +12,7 @@ import snnrepro
 from snnrepro.datasets import INSIDE, load_mnist, pixels
 from snnrepro.errors import DataWarning
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid
+from snnrepro.network.layers import Concat, Conv, Dense, LeakyReLU, MaxPool, ReLU, Reshape, Sigmoid, Softmax
 from snnrepro.spiking.budget import STEPS_TRIED
 from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.neurons import IF, LIF
@@ -275,9 +275,9 @@ def test_a_rectifier_behind_a_maximum_sees_spikes_of_its_own():
 
 
 def test_what_a_spiking_network_cannot_have_is_named():
-    early = Node("early", ("dense",), Sigmoid())
+    early = Node("early", ("dense",), Softmax((0,)))
     behind = Node("late", ("early",), ReLU())
-    with pytest.raises(snnrepro.UnsupportedError, match="Sigmoid 'early': ReLU 'late' stands behind it") as refusal:
+    with pytest.raises(snnrepro.UnsupportedError, match="Softmax 'early': ReLU 'late' stands behind it") as refusal:
         convert(_small(None, early, behind), "thesis")
     assert len(refusal.value.problems) == 1
     two = Node("two", ("early", "flat"), Concat(0))

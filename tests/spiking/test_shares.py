@@ -36,13 +36,13 @@ X = np.random.RandomState(1).rand(40, 5).astype(np.float32)
 @pytest.mark.parametrize(
     ("activations", "named", "behind"),
     [
-        ((Sigmoid(), Sigmoid(), Softmax((0,))), ["sigmoid0", "sigmoid1"], "Dense 'dense1'"),
-        ((ReLU(), Sigmoid(), None), ["sigmoid1"], "Dense 'dense2'"),
-        ((Sigmoid(), ReLU(), None), ["sigmoid0"], "Dense 'dense1'"),
+        ((Softmax((0,)), Softmax((0,)), Softmax((0,))), ["softmax0", "softmax1"], "Dense 'dense1'"),
+        ((ReLU(), Softmax((0,)), None), ["softmax1"], "Dense 'dense2'"),
         ((Softmax((0,)), ReLU(), None), ["softmax0"], "Dense 'dense1'"),
+        ((Softmax((0,)), Sigmoid(), None), ["softmax0"], "Dense 'dense1'"),
     ],
 )
-def test_a_hidden_sigmoid_is_refused_by_its_name(activations, named, behind):
+def test_a_hidden_softmax_is_refused_by_its_name(activations, named, behind):
     """It "converted" once: no neurons, no spikes, 88.6 %."""
     with pytest.raises(snnrepro.UnsupportedError, match=f"{behind} stands behind it") as refusal:
         snnrepro.convert(_mlp(*activations), calibration=X)

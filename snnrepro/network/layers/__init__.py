@@ -8,7 +8,7 @@ Pads are ``((before, after), ...)``, one pair per spatial axis.
 from __future__ import annotations
 
 from snnrepro.network.layers.base import Layer
-from snnrepro.network.layers.elementwise import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers.elementwise import Add, Affine, Function, LeakyReLU, ReLU, Sigmoid, Softmax
 from snnrepro.network.layers.linear import Conv, ConvTranspose, Dense
 from snnrepro.network.layers.movement import Concat, Pad, Reshape, Select, Transpose
 from snnrepro.network.layers.pooling import AveragePool, MaxPool, Reduce
@@ -23,6 +23,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Dense",
+    "Function",
     "Layer",
     "LeakyReLU",
     "MaxPool",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network import formula
 from snnrepro.network.layers.base import Layer, OverAxes
 from snnrepro.network.padding import Shape, broadcast
 
@@ -90,6 +92,30 @@ class Sigmoid(Layer):
         power = np.exp(-np.abs(x))  # never overflows
         sigmoid: FloatArray = np.where(x < 0, power, np.float32(1)) / (1 + power)
         return sigmoid
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Layer):
+    """A function of one number, whatever its formula: ``y = tanh(x)``, ``y = x * sigmoid(x)``.
+
+    Attributes
+    ----------
+    formula : str
+        As `snnrepro.network.formula.parsed` reads it, with ``x`` in it.
+    """
+
+    formula: str
+
+    def __post_init__(self) -> None:
+        try:
+            names = {getattr(part, "id", None) for part in ast.walk(formula.parsed(self.formula))}
+        except ModelError as error:
+            self._refuse("formula", f"one that can be read: {error}")
+        if "x" not in names:
+            self._refuse("formula", "one with x in it")
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return formula.evaluate(self.formula, x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.layers import Add, Affine, LeakyReLU, ReLU, Sigmoid, Softmax
+from snnrepro.network import formula
+from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, ReLU, Sigmoid, Softmax
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
     constant,
+    function,
     handles,
     inner_axis,
     number,
@@ -115,17 +118,37 @@ def negative(call: Call, x: Any) -> Any:
 @handles("Mul", row_wise=True)
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        raise ModelError(f"{PRODUCT} that are both computed at run time is not linear in spikes")
+        return together(call, "{} * {}", a, b)
     x, factor = (a, b) if isinstance(a, Variable) else (b, a)
     return affine(call, variable(x), factor, None)
 
 
 @handles("Div", row_wise=True)
 def _div(call: Call, a: Any, b: Any) -> Any:
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        return together(call, "{} / {}", a, b)
+    if isinstance(b, Variable):
+        return function(call, f"{formula.number(number(a, 'the dividend'))} / x", b)
     x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
     if not np.all(divisor):
         raise ModelError("the divisor holds a 0")
     return affine(call, x, np.float32(1) / divisor, None)
+
+
+def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable:
+    """Return a function of two values that are computed from one, number by number."""
+    root = a.root or a
+    alike = (a.shape, a.folded, a.bound) == (b.shape, b.folded, b.bound)
+    if (b.root or b) != root or not alike or a.bound is not None:
+        raise ModelError(
+            f"{PRODUCT} that are both computed at run time is not linear in spikes"
+            if outer == "{} * {}"
+            else "a quotient of two values that are both computed at run time is not linear in spikes"
+        )
+    composed = formula.of(outer, a.formula, b.formula)
+    if len(composed) > formula.LONGEST:
+        raise ModelError(f"as a function of {root.name!r} it has more than {formula.LONGEST} characters")
+    return replace(call.add(Function(composed), root), folded=a.folded)
 
 
 @handles("Identity", row_wise=True)

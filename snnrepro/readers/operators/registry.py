@@ -10,14 +10,15 @@ in another comes as an input.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network import formula as formulas
 from snnrepro.network.graph import Node
-from snnrepro.network.layers import ReLU, Reshape, Select, Transpose
+from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, ReLU, Reshape, Select, Sigmoid, Transpose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -41,6 +42,10 @@ class Variable:
         Whether it is known to be nowhere below 0.
     bound : float or None
         The value meant is the smaller of this and that number; only a Max with 0 may read it.
+    root : Variable or None
+        The value of the same shape that it is computed from number by number, if there is one.
+    formula : str
+        How: see `snnrepro.network.formula`.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Variable:
     folded: int = 0
     rectified: bool = False
     bound: float | None = None
+    root: Variable | None = None
+    formula: str = "x"
 
     @property
     def rank(self) -> int:
@@ -74,6 +81,8 @@ class Call:
         Whether nothing reads another output than the first.
     read_by : frozenset of str
         The types of the operators that read the first output; the empty one for the graph's own output.
+    op_type : str
+        The node's operator type.
     nodes : list of Node
         The layers added so far.
     """
@@ -84,6 +93,7 @@ class Call:
     n_outputs: int = 1
     only_first: bool = True
     read_by: frozenset[str] = frozenset()
+    op_type: str = ""
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, layer: Layer, *inputs: Variable) -> Variable:
@@ -93,7 +103,46 @@ class Call:
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
         moves = isinstance(layer, (Reshape, Transpose, Select))  # it gives only numbers that it reads
         rectified = isinstance(layer, ReLU) or (moves and inputs[0].rectified)
-        return Variable(name, shape, inputs[0].folded, rectified)
+        root, formula = formula_of(layer, shape, inputs)
+        return Variable(name, shape, inputs[0].folded, rectified, root=root, formula=formula)
+
+
+def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable]) -> tuple[Variable | None, str]:
+    """Return the one value that a layer's is computed from number by number, and how; (None, "x") if there is none."""
+    roots = {value.root or value for value in inputs}
+    outer = _outer_formula(layer, len(inputs))
+    if len(roots) > 1 or not outer or any(value.shape != shape or value.bound is not None for value in inputs):
+        return None, "x"
+    composed = formulas.of(outer, *(value.formula for value in inputs))
+    return (roots.pop(), composed) if len(composed) <= formulas.LONGEST // 2 else (None, "x")
+
+
+def function(call: Call, text: str, x: Variable) -> Variable:
+    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be."""
+    composed = formulas.of(text, x.formula)
+    if x.root is None or len(composed) > formulas.LONGEST // 2:
+        return call.add(Function(text), x)
+    return replace(call.add(Function(composed), x.root), folded=x.folded)
+
+
+def _outer_formula(layer: Layer, n_inputs: int) -> str:
+    """Return a layer as a formula of what it reads, or nothing where it has constants for each channel, or moves."""
+    if isinstance(layer, Function):
+        return layer.formula
+    if isinstance(layer, Sigmoid):
+        return "sigmoid({})"
+    if isinstance(layer, ReLU):
+        rectified = "max({}, 0.0)"
+        return rectified if layer.maximum is None else f"min({rectified}, {formulas.number(layer.maximum)})"
+    if isinstance(layer, LeakyReLU) and layer.slope.size == 1:
+        return f"max(x, 0.0) + {formulas.number(layer.slope.item())} * min(x, 0.0)"
+    if isinstance(layer, Add):
+        return " + ".join(["{}"] * n_inputs)
+    if isinstance(layer, Affine) and layer.scale.size == layer.offset.size == 1:
+        scale, offset = layer.scale.item(), layer.offset.item()
+        scaled = "{}" if scale == 1 else f"{formulas.number(scale)} * {{}}"
+        return scaled if offset == 0 else f"{scaled} + {formulas.number(offset)}"
+    return ""
 
 
 Handler = Callable[..., Any]

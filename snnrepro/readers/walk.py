@@ -1,0 +1,48 @@
+"""Which nodes of an ONNX graph a value needs, and which values depend on another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Return the names of all values that a node may read, in the graphs of its own (If, Loop) too."""
+    names = set(node.input)
+    waiting = [node]
+    while waiting:
+        for attribute in waiting.pop().attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                names.update(value.name for value in graph.output)
+                names.update(name for inner in graph.node for name in inner.input)
+                waiting += graph.node
+    return names
+
+
+def needed(graph: onnx.GraphProto, output: str) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Return the nodes that a value is computed by, in their order, and the names of all values that they read."""
+    giving: dict[str, list[int]] = {}
+    for index, node in enumerate(graph.node):
+        for name in node.output:
+            giving.setdefault(name, []).append(index)
+    names, waiting = {output}, [output]
+    kept: set[int] = set()
+    while waiting:
+        for index in giving.get(waiting.pop(), ()):
+            if index not in kept:
+                kept.add(index)
+                new = reads(graph.node[index]) - names - {""}
+                names |= new
+                waiting += new
+    return [graph.node[index] for index in sorted(kept)], names
+
+
+def dependent(graph: onnx.GraphProto, source: str) -> list[str]:
+    """Return the graph's outputs that depend on a value, in their order."""
+    names = {source}
+    for node in graph.node:
+        if not names.isdisjoint(reads(node)):
+            names.update(filter(None, node.output))
+    return [value.name for value in graph.output if value.name in names]
