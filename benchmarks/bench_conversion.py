@@ -8,14 +8,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+import warnings
 
 import numpy as np
 import pytest
 
 from benchmarks.contest import slope
+from snnrepro.datasets import pixels
 from snnrepro.environment import environment
+from snnrepro.errors import DataWarning
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Conv, Dense, MaxPool, Reduce, ReLU, Reshape
+from snnrepro.readers.load import load
+from snnrepro.spiking.convert import convert
+from snnrepro.thesis.networks import REFERENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 
@@ -176,3 +183,35 @@ def test_memory_does_not_grow_with_the_images(benchmark, tmp_path):
     cnn((1, 2, 1)).save(tmp_path / "network.npz")
     cases = {n_images: (n_images, 1) for n_images in (30, 100, 300, 1000)}
     check_memory(benchmark, tmp_path / "network.npz", "by images", cases)
+
+
+@pytest.mark.parametrize("kind", ["dense", "cnn"])
+@pytest.mark.parametrize("max_loss", [0.2, 0.5, 1.0])
+def test_to_find_the_steps_takes_at_most_three_conversions(benchmark, data, kind, max_loss):
+    """Of the same network at the steps that were found; CPU time, in turn, after one round that does not count."""
+    network = load(REFERENCE / f"{kind}-seed0-keras.npz")
+    given = pixels(data.x_train[:1000]), data.y_train[:1000]
+    seconds: dict[str, list[float]] = {"found": [], "given": []}
+
+    def timed(name, **options):
+        start = time.process_time()
+        spiking = convert(network, "balanced", given, **options)
+        seconds[name].append(time.process_time() - start)
+        return spiking.n_steps
+
+    def measure():
+        for _ in range(4):
+            timed("given", n_steps=timed("found", max_loss=max_loss))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        benchmark.pedantic(measure, rounds=1)
+        n_steps = convert(network, "balanced", given, max_loss=max_loss).n_steps
+    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
+    ratio = medians["found"] / medians["given"]
+    benchmark.extra_info.update(environment=environment(), seconds=seconds, n_steps=n_steps, ratio=ratio)
+    print(
+        f"\n{kind}, at most {max_loss} points lost, {n_steps} steps found in {medians['found']:.2f} CPU s, given "
+        f"{medians['given']:.2f}: {ratio:.2f} conversions"
+    )
+    assert ratio < 3

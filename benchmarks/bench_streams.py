@@ -36,6 +36,19 @@ run = spiking.run(x)
 outputs = [run.scores_by_step, run.synaptic_operations, run.macs, *run.spike_counts.values()]
 print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "outputs": sum(one.nbytes for one in outputs)}))
 """
+MEASURE_COMMAND = """
+import json, re, sys
+import snnrepro
+from snnrepro.cli import main
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+spiking, few, many, output = sys.argv[1:]
+main(["run", spiking, few, "-o", output], standalone_mode=False)
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+main(["run", spiking, many, "-o", output], standalone_mode=False)
+print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +58,18 @@ def spiking(data):
     return snnrepro.convert(network, "rate", pixels(data.x_train[:300]), 4)
 
 
+def _write_images(path, data, n_images):
+    """Write the test images, again and again."""
+    one = pixels(data.x_test)
+    mapped = np.lib.format.open_memmap(path, "w+", np.float32, (n_images, *one.shape[1:]))
+    for start in range(0, n_images, len(one)):
+        mapped[start : start + len(one)] = one[: n_images - start]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data, tmp_path):
     spiking.save(tmp_path / "spiking.npz")
-    one = pixels(data.x_test)
-    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (max(SIZES), *one.shape[1:]))
-    for start in range(0, len(mapped), len(one)):
-        mapped[start : start + len(one)] = one
-    del mapped
+    _write_images(tmp_path / "x.npy", data, max(SIZES))
     found = {}
 
     def measured():
@@ -72,6 +89,33 @@ def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data
     # While results are joined they are there twice; an image is 3,136 bytes.
     assert slope < 2.5 * outputs
     assert many["peak"] < 400e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_results_that_are_written_are_not_held(benchmark, spiking, data, tmp_path):
+    """`snnrepro run -o`, with the trained network's answers beside: those are held, and of the results no more."""
+    spiking.save(tmp_path / "spiking.npz")
+    for size in (8, *SIZES):
+        _write_images(tmp_path / f"{size}.npy", data, size)
+    found = {}
+
+    def measured():
+        for size in SIZES:
+            arguments = [str(tmp_path / name) for name in ("spiking.npz", "8.npy", f"{size}.npy", "run.npz")]
+            command = [sys.executable, "-c", MEASURE_COMMAND, *arguments]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found[size] = {**json.loads(done.stdout.splitlines()[-1]), "written": (tmp_path / "run.npz").stat().st_size}
+
+    benchmark.pedantic(measured, rounds=1)
+    few, many = (found[size] for size in SIZES)
+    n_more = SIZES[1] - SIZES[0]
+    slope, written = (many["peak"] - few["peak"]) / n_more, (many["written"] - few["written"]) / n_more
+    expected = many["peak"] + slope * (MILLION - SIZES[1])
+    benchmark.extra_info.update(environment=environment(), found=found, bytes_an_image=slope, of_the_file=written)
+    listed = ", ".join(f"{size:,} images: {one['peak'] / 1e6:.0f} MB" for size, one in found.items())
+    print(f"\n{listed}; each one more {slope:.0f} B (of the file {written:.0f} B); a million: {expected / 1e6:.0f} MB")
+    assert slope < written
+    assert expected < 250e6
 
 
 def test_two_processes_of_one_core_beside_one(benchmark, data, monkeypatch):

@@ -23,10 +23,12 @@ from snnrepro.readers.load import load
 from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking.images import warn_of_unlike
 from snnrepro.spiking.network import SpikingNetwork, scores_of
+from snnrepro.spiking.run import within
 from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.run import Progress
 
 TOLERANCE = 1e-5
 """Largest error relative to the layer's largest number: float32 sums in another order (measured: up to 2e-6)."""
@@ -110,6 +112,7 @@ def verify(
     shapes: Any = None,
     outputs: Any = None,
     constants: Any = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Compare a model with what was made of it, hop by hop and layer by layer.
 
@@ -135,6 +138,8 @@ def verify(
         Largest cost of a layer at the output, in points of the answers, beyond one standard error.
     shapes, outputs, constants
         What is chosen of the model, as of `snnrepro.load`.
+    progress : callable, optional
+        Called with the fraction of the work done since the last call.
 
     Returns
     -------
@@ -168,7 +173,7 @@ def verify(
         warn_of_unlike(x, spiking.provenance.get("images"))
     compared = _Compared(model, network, spiking, chosen)
     for part in pieces(x, compared.numbers, _NUMBERS, len(x), even=True):
-        compared.add(part)
+        compared.add(part, within(progress or (lambda _: None), len(part) / len(x)))
     return Verification(tuple(compared.comparisons(tolerance, correlation, max_cost)))
 
 
@@ -193,9 +198,10 @@ class _Compared:
         sides = [network for network in (self._network, self._spiking and self._spiking.network) if network]
         return max(len(sides) + 1, 2) * max(sum(map(math.prod, one.shapes.values())) for one in sides)
 
-    def add(self, x: FloatArray) -> None:
+    def add(self, x: FloatArray, progress: Progress) -> None:
         """Compare all sides on some images."""
         network = self._network
+        share = 1 / (1 + (self._onnxruntime is not None) + (self._spiking is not None))
         if self._onnxruntime is not None:
             theirs = self._onnxruntime(x)
             if self._keras is not None:
@@ -205,21 +211,26 @@ class _Compared:
             for name, value in theirs.items():
                 self._compare("onnxruntime = forward", name, value, ours[name])
             del ours, theirs
+            progress(share)
         for (name, before), (_, after) in zip(network.activations(x), self._again.activations(x)):
             self._compare("forward = npz round trip", name, before, after)
+        progress(share)
         if self._spiking is not None:
-            self._add_spiking(self._spiking, x)
+            self._add_spiking(self._spiking, x, within(progress, share))
 
-    def _add_spiking(self, spiking: SpikingNetwork, x: FloatArray) -> None:
+    def _add_spiking(self, spiking: SpikingNetwork, x: FloatArray, progress: Progress) -> None:
         network, task = spiking.network, task_of(spiking.network, spiking.task)
         trained = {network.input_name: x, **dict(network.activations(x))}
         self._wanted.append(task.answers(trained[network.nodes[-1].name]))
         rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
+        share = 1 / (2 * len(spikes) + 1)  # of each layer at each hop; the simulation counts as one
+        progress(share)
         for hop, before, after in ((_RATES, trained, rates), (_SPIKES, rates, spikes)):
             for name in spikes:
                 self._compare(hop, name, before[name], after[name])
                 scores = _scores_with(network, trained, name, after[name])
                 self._answers.setdefault((hop, name), []).append(task.answers(scores))
+                progress(share)
 
     def _compare(self, hop: str, layer: str, first: FloatArray, second: FloatArray) -> None:
         self._tallies.setdefault((hop, layer), _Tally()).add(hop, layer, first, second)

@@ -26,7 +26,7 @@ class _Commands(click.Group):
             click.echo(f"snnrepro: {error}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
-            click.echo("snnrepro: interrupted; nothing was written", err=True)
+            click.echo("snnrepro: interrupted; no file is left half written", err=True)
             sys.exit(130)
         return result
 

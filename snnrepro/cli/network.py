@@ -22,7 +22,6 @@ from snnrepro.cli.print import (
     print_verification,
     progress_bar,
     run_as_dict,
-    save_run,
 )
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
@@ -31,6 +30,8 @@ from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.spiking.evaluate import evaluate
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
+from snnrepro.spiking.run import Run
+from snnrepro.spiking.run_file import write_run
 from snnrepro.spiking.synops import shares
 from snnrepro.user_images import read_images
 
@@ -118,7 +119,10 @@ def convert(
 
 def _on_calibration(spiking: snn.SpikingNetwork, x: AnyArray, y: AnyArray | None) -> Evaluation:
     few = x[:MOST_IMAGES]
-    return evaluate(spiking, spiking.run(few), few, None if y is None else y[:MOST_IMAGES])
+    with progress_bar("simulating") as advance:
+        run = spiking.run(few, progress=advance)
+    with progress_bar("judging") as advance:
+        return evaluate(spiking, run, few, None if y is None else y[:MOST_IMAGES], progress=advance)
 
 
 def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str | float | None:
@@ -171,10 +175,10 @@ def run(
     if y is not None:
         task_of(network.network, network.task, y).labels(y, len(x))  # refused before minutes of work, not after
     with options.executor_of(scheduler) as executor, progress_bar("simulating") as advance:
-        result = network.run(x, n_steps, simulator, progress=advance, early_exit=early_exit, executor=executor)
-    if output is not None:
-        save_run(result, output)
-    evaluation = evaluate(network, result, x, y, trained=trained)
+        runs = network.run_parts(x, n_steps, simulator, progress=advance, early_exit=early_exit, executor=executor)
+        result = Run.joined(list(runs)) if output is None else write_run(runs, output)
+    with progress_bar("judging") as advance:
+        evaluation = evaluate(network, result, x, y, trained, advance)
     if as_json:
         counted = {"multiply_adds": asdict(shares(network.schedule))}
         print_json({**run_as_dict(result), **counted, **evaluation.as_dict()})
@@ -207,8 +211,12 @@ def verify(
     Example: snnrepro verify model.onnx data.npz --recipe balanced
     """
     x, _ = read_images(data)
-    spiking = None if recipe is None else snn.convert(snn.load(model, **chosen), recipe, x, n_steps)
-    verification = snn.verify(model, spiking, x[:images], **chosen)
+    spiking = None
+    if recipe is not None:
+        with progress_bar("converting") as advance:
+            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance)
+    with progress_bar("comparing") as advance:
+        verification = snn.verify(model, spiking, x[:images], progress=advance, **chosen)
     if as_json:
         print_json({"passed": verification.passed, "comparisons": list(map(asdict, verification.comparisons))})
     else:

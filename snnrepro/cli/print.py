@@ -15,13 +15,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from snnrepro.files import written_whole
 from snnrepro.network.layers import Function
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snnrepro.network.graph import Network, Node
     from snnrepro.spiking.evaluate import Evaluation
     from snnrepro.spiking.run import Run
@@ -42,12 +39,13 @@ def console() -> Console:
 
 @contextlib.contextmanager
 def progress_bar(what: str, total: float = 1.0) -> Iterator[Callable[..., None] | None]:
-    """Show a bar with the time left on a terminal, nothing in a pipe; advanced by parts of `total`."""
+    """Show a bar with percentage and time left on a terminal, nothing in a pipe; advanced by parts of `total`."""
     terminal = Console(stderr=True)
     if not terminal.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    words, percent = TextColumn("{task.description}"), TextColumn("{task.percentage:>3.0f} %")
+    columns = words, BarColumn(), percent, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn()
     with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda part, **options: bar.update(task, advance=part, **options)
@@ -170,22 +168,6 @@ def print_evaluation(evaluation: Evaluation) -> None:
     if evaluation.loss is not None:
         what = "lost by conversion" if evaluation.trained else "not the trained network's answer"
         console().print(f"{what}: {evaluation.loss}")
-
-
-def save_run(run: Run, path: Path) -> None:
-    """Write scores, predictions, spike counts and operations to an npz file."""
-    counts = {f"spike_counts/{name.replace('/', '_')}": values for name, values in run.spike_counts.items()}
-    with written_whole(path) as file:
-        np.savez(
-            file,
-            scores=run.scores,
-            predictions=run.predictions,
-            steps=np.array(run.steps),
-            steps_used=run.steps_used,
-            synaptic_operations=run.synaptic_operations,
-            macs=run.macs,
-            **counts,  # type: ignore[arg-type]  # savez's own keyword allow_pickle is no array's name
-        )
 
 
 _WHOLE: dict[str, Any] = {"no_wrap": True}

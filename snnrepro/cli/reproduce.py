@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snnrepro.cli import options
-from snnrepro.cli.print import cells_progress, console, print_json
+from snnrepro.cli.print import cells_progress, console, print_json, progress_bar
 from snnrepro.datasets import load_mnist, source_of
 from snnrepro.errors import DependencyError, SnnReproError
 from snnrepro.files import written_whole
@@ -129,9 +129,7 @@ def report(folder: Path) -> None:
 
     Example: snnrepro report snnrepro-results
     """
-    from snnrepro.report.report import write_report
-
-    for path in write_report(folder)[:2]:
+    for path in _drawn(folder):
         click.echo(f"written: {path}")
 
 
@@ -149,13 +147,18 @@ def _show(results: Results, as_json: bool) -> None:
 
 def _reported(folder: Path) -> list[Path]:
     """Return the report's files; without matplotlib there are none, and a line says why."""
-    from snnrepro.report.report import write_report
-
     try:
-        return write_report(folder)[:2]
+        return _drawn(folder)
     except DependencyError as error:
         click.echo(f"no report: {error}", err=True)
         return []
+
+
+def _drawn(folder: Path) -> list[Path]:
+    from snnrepro.report.report import write_report
+
+    with progress_bar("drawing") as advance:
+        return write_report(folder, advance or (lambda _: None))[:2]
 
 
 def _require_writable(folder: Path) -> None:

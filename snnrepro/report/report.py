@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 from snnrepro.errors import DependencyError
 from snnrepro.files import opened_npz, read_array, written_whole
 from snnrepro.report.conditions import what_was_run
 from snnrepro.report.curves import accuracy_plot, time_plot
 from snnrepro.report.names import OUTCOMES, SIGNS
-from snnrepro.report.sample_plots import sample_plots
+from snnrepro.report.sample_plots import SAMPLE_PLOTS
 from snnrepro.report.sections import sections
 from snnrepro.report.verdict import overall
 from snnrepro.thesis.results import read
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from snnrepro.thesis.results import Results
 
 
-def write_report(folder: str | Path) -> list[Path]:
+def write_report(folder: str | Path, progress: Callable[[float], None] = lambda _: None) -> list[Path]:
     """Write ``report.html``, ``report.md`` and ``plots/`` beside ``results.json`` (and ``samples.npz``).
 
     Parameters
     ----------
     folder : str or Path
         Of the results; they are judged anew.
+    progress : callable
+        Called with the fraction of the work done since the last call.
 
     Returns
     -------
@@ -42,13 +45,23 @@ def write_report(folder: str | Path) -> list[Path]:
         matplotlib or Jinja2 is missing.
     """
     folder = Path(folder)
-    return write_pages(read(folder / "results.json"), read_samples(folder / "samples.npz"), folder)
+    return write_pages(read(folder / "results.json"), read_samples(folder / "samples.npz"), folder, progress)
 
 
-def write_pages(results: Results, samples: Mapping[str, AnyArray], folder: Path) -> list[Path]:
+def write_pages(
+    results: Results,
+    samples: Mapping[str, AnyArray],
+    folder: Path,
+    progress: Callable[[float], None] = lambda _: None,
+) -> list[Path]:
     """Write the report of results and kept samples into a folder; see `write_report`."""
-    curves = [make(results, model) for make in (accuracy_plot, time_plot) for model in results.models]
-    plots = [*(plot for plot in curves if plot is not None), *sample_plots(samples, list(results.models))]
+    wanted = [partial(make, results, model) for make in (accuracy_plot, time_plot) for model in results.models]
+    wanted += [partial(make, samples, model) for make in SAMPLE_PLOTS for model in results.models]
+    plots = []
+    for make in wanted:
+        plot = make()
+        plots += [] if plot is None else [plot]
+        progress(1 / (len(wanted) + 1))
     files = {f"report.{ending}": page.encode() for ending, page in _rendered(results, plots).items()}
     for plot in plots:
         files[f"plots/{plot.name}.svg"] = plot.svg_file.encode()
@@ -56,6 +69,7 @@ def write_pages(results: Results, samples: Mapping[str, AnyArray], folder: Path)
     for name, content in files.items():
         with written_whole(folder / name) as file:
             file.write(content)
+    progress(1 / (len(wanted) + 1))
     return [folder / name for name in files]
 
 

@@ -233,7 +233,5 @@ def _short(population: str) -> str:
     return last if len(last) <= 16 else f"…{last[-15:]}"
 
 
-def sample_plots(samples: Samples, models: Sequence[str]) -> list[Plot]:
-    """Return every chart of kept samples, in the report's order."""
-    made = [raster_plot(samples, model) for model in models] + [rate_plot(samples, model) for model in models]
-    return [plot for plot in (*made, *(image_plot(samples, model) for model in models)) if plot is not None]
+SAMPLE_PLOTS = (raster_plot, rate_plot, image_plot)
+"""The charts of kept samples, in the report's order: each of the samples and a model, and None if there are none."""

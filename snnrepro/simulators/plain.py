@@ -23,7 +23,7 @@ _NUMBERS = 2**25
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in pieces of bounded memory; parameters and result as `snnrepro.spiking.run.simulate`."""
+    """Simulate `x` in pieces of bounded memory; parameters and result as `SpikingNetwork.run`."""
     per_image = sum(math.prod(shape) for shape in spiking.network.shapes.values())
     runs = []
     for piece in pieces(x, per_image, _NUMBERS, 1000):

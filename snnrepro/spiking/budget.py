@@ -22,6 +22,9 @@ STEPS_TRIED = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100,
 _STRIDE = 3
 """How far apart the numbers are that are tried first, 4, 8, 15, 30 and 60, until one is enough."""
 
+_GUESSED_ON = 1000
+"""Images that guesses are judged on."""
+
 CHANCE = 2
 """Images lost and not won back that say nothing. With 500 images one is 0.2 points: where that was the budget, a
 conversion that loses 0.1 points got 20 steps and more one time in ten instead of 8. A whole standard error, tried too,
@@ -35,10 +38,13 @@ def cheapest(
     labels: AnyArray | None,
     max_loss: float,
     made_for: Callable[[int], SpikingNetwork],
+    guesses: tuple[Callable[[int], SpikingNetwork], Callable[[int], SpikingNetwork]] | None = None,
 ) -> SpikingNetwork:
     """Return the network with the fewest steps that loses at most `max_loss` points on these images.
 
-    A net loss of `CHANCE` images is within every budget but zero: it is none that these images can tell.
+    A net loss of `CHANCE` images is within every budget but zero: it is none that these images can tell. Where there
+    are guesses, the search begins at a rough one and goes on with near ones: what is returned keeps the loss, and the
+    next smaller number of steps does not, by its near guess or itself.
 
     Parameters
     ----------
@@ -52,6 +58,9 @@ def cheapest(
         In points of the task's figure of merit.
     made_for : callable
         Returns the spiking network for a number of steps.
+    guesses : (callable, callable), optional
+        Return networks that are made in a fraction of the time: a rough guess, and one that most often is what
+        `made_for` returns (or `made_for` itself, where there is nothing between).
 
     Raises
     ------
@@ -62,39 +71,93 @@ def cheapest(
     """
     if labels is not None:
         require_better_than_chance(task, trained, labels)
-    tried: dict[int, tuple[Loss, SpikingNetwork]] = {}
+    tried = _Tries(task, trained, x, labels, max_loss, made_for)
+    if guesses is None:
+        chosen = _smallest(tried.within)
+    else:
+        few = slice(_GUESSED_ON)
+        rough = _Tries(task, trained[few], x[few], None if labels is None else labels[few], max_loss, guesses[0])
+        near = tried if guesses[1] is made_for else _Tries(task, trained, x, labels, max_loss, guesses[1])
+        chosen = _smallest(lambda index: rough.within(index, errors=-1))  # it loses rather more than what it stands for
+        if chosen > 0 and not rough.within(chosen, errors=1):
+            chosen = near.first_within(chosen)
+        while chosen > 0 and near.within(chosen - 1):
+            chosen -= 1
+        while chosen < len(STEPS_TRIED) - 1 and not tried.within(chosen):
+            chosen = near.first_within(chosen + 1)
+    if not tried.within(chosen):
+        raise ModelError(
+            f"no number of steps up to {STEPS_TRIED[-1]} keeps the loss within {max_loss:g} points on the "
+            f"{len(x)} calibration images; the least was {tried.least}"
+        )
+    loss, spiking = tried.loss(chosen), tried.spiking(chosen)
+    if max_loss > 0 and loss.needed_images(max_loss) > loss.n_images:
+        warnings.warn(_unresolved(loss, max_loss), DataWarning, stacklevel=4)
+    provenance = {**spiking.provenance, "max_loss": max_loss, **described(task, loss, labels is not None)}
+    return replace(spiking, provenance=provenance)
 
-    def within(n_steps: int) -> bool:
-        if n_steps not in tried:
-            spiking = made_for(n_steps)
-            tried[n_steps] = task.loss(trained, spiking.run(x).predictions, labels), spiking
-        loss = tried[n_steps][0]
-        by_chance = max_loss > 0 and loss.lost is not None and loss.won is not None and loss.lost - loss.won <= CHANCE
-        return loss.points <= max_loss or by_chance
 
+class _Tries:
+    """Networks for the numbers of `STEPS_TRIED`, and what they lose; each is made when it is first asked for."""
+
+    def __init__(
+        self,
+        task: Task,
+        trained: AnyArray,
+        x: FloatArray,
+        labels: AnyArray | None,
+        max_loss: float,
+        made_for: Callable[[int], SpikingNetwork],
+    ) -> None:
+        self._task, self._trained, self._x, self._labels = task, trained, x, labels
+        self._max_loss, self._made_for = max_loss, made_for
+        self._made: dict[int, tuple[Loss, SpikingNetwork]] = {}
+
+    def loss(self, index: int) -> Loss:
+        """Return what the network for one of the numbers loses."""
+        if index not in self._made:
+            spiking = self._made_for(STEPS_TRIED[index])
+            answers = spiking.run(self._x).predictions
+            self._made[index] = self._task.loss(self._trained, answers, self._labels), spiking
+        return self._made[index][0]
+
+    def spiking(self, index: int) -> SpikingNetwork:
+        """Return the network whose loss was asked for."""
+        return self._made[index][1]
+
+    def within(self, index: int, errors: float = 0) -> bool:
+        """Whether the loss, so many standard errors added, is within the budget, as far as the images can tell."""
+        loss, most = self.loss(index), self._max_loss
+        by_chance = most > 0 and loss.lost is not None and loss.won is not None and loss.lost - loss.won <= CHANCE
+        return (loss.points + errors * loss.standard_error if errors else loss.points) <= most or by_chance
+
+    def first_within(self, index: int) -> int:
+        """Return the place of the first number from `index` on that is within the budget, or the last."""
+        while index < len(STEPS_TRIED) - 1 and not self.within(index):
+            index += 1
+        return index
+
+    @property
+    def least(self) -> Loss:
+        """The smallest of the losses."""
+        return min((loss for loss, _ in self._made.values()), key=lambda loss: loss.points)
+
+
+def _smallest(within: Callable[[int], bool]) -> int:
+    """Return the place of the smallest number of `STEPS_TRIED` that is enough, or the last, by halving."""
     low, high = 0, len(STEPS_TRIED) - 1
     for index in range(_STRIDE, high, _STRIDE):  # few steps first: many cost more than all of these
-        if within(STEPS_TRIED[index]):
+        if within(index):
             high = index
             break
         low = index + 1
     while low < high:
         middle = (low + high) // 2
-        if within(STEPS_TRIED[middle]):
+        if within(middle):
             high = middle
         else:
             low = middle + 1
-    if not within(STEPS_TRIED[low]):
-        least = min((loss for loss, _ in tried.values()), key=lambda loss: loss.points)
-        raise ModelError(
-            f"no number of steps up to {STEPS_TRIED[-1]} keeps the loss within {max_loss:g} points on the "
-            f"{len(x)} calibration images; the least was {least}"
-        )
-    loss, spiking = tried[STEPS_TRIED[low]]
-    if max_loss > 0 and loss.needed_images(max_loss) > loss.n_images:
-        warnings.warn(_unresolved(loss, max_loss), DataWarning, stacklevel=4)
-    provenance = {**spiking.provenance, "max_loss": max_loss, **described(task, loss, labels is not None)}
-    return replace(spiking, provenance=provenance)
+    return low
 
 
 def described(task: Task, loss: Loss, labelled: bool) -> dict[str, Any]:

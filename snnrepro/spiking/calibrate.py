@@ -7,33 +7,24 @@ biases stay as trained.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnrepro.network.layers import ReLU
-from snnrepro.spiking.fit import COARSE, constants_of
+from snnrepro.spiking.fit import FINE, constants_of
 from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.run import layers_in_turn, step_weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Node
+    from snnrepro.spiking.fit import Grid
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.run import Progress
-    from snnrepro.spiking.schedule import Schedule
     from snnrepro.spiking.shelf import Shelf
-
-_NUMBERS = 2**25
-"""Numbers that the largest layer's steps should have, all images together: more images take longer."""
-_FEWEST_IMAGES = 256
-_MOST_NUMBERS = 2**28
-"""The same with the fewest images that make a calibration reliable; beyond, fewer still are used."""
-_SAMPLES = 4096
-"""Image positions that a channel is fitted on."""
+    from snnrepro.spiking.targets import Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,44 +41,23 @@ class Calibrated:
 
 
 class Calibration:
-    """The trained network's activations on unlabelled images, to which neurons are fitted, once or several times.
+    """A network for one number of steps, whose neurons are fitted, once or several times.
 
     Parameters
     ----------
-    schedule : Schedule
-        The network, as `prepare` gives it.
-    x : numpy.ndarray
-        Calibration images, ``(n_images, *input_shape)``; the larger the layers and the more the steps, the fewer of
-        them are used.
+    targets : Targets
+        What they are fitted to, and on which images.
     n_steps : int
         How many steps the network will run.
     shelf : Shelf
-        Where they lie.
+        Where their spikes lie.
     """
 
-    def __init__(self, schedule: Schedule, x: FloatArray, n_steps: int, shelf: Shelf) -> None:
-        network = schedule.network
-        largest = max(math.prod(shape) for shape in network.shapes.values())
-        fewest = min(_FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
-        self._x = x[: max(_NUMBERS // (largest * n_steps), fewest, 8)]
-        self._schedule, self._n_steps, self._shelf = schedule, n_steps, shelf
-        self._samples = {
-            node.name: _Samples(network.shapes[node.name], len(self._x))
-            for node in schedule.nodes
-            if isinstance(node.layer, ReLU)
-        }
-        self._targets = {name: shelf.tray() for name in self._samples}
-        self._answers = shelf.tray()
-        self._blocks = layers_in_turn(schedule, self._x, n_steps, 1.0, shelf).blocks
-        for images in self._blocks:
-            for name, trained in network.activations(self._x[images]):
-                if name in self._samples:
-                    of_each = trained.reshape(*trained.shape[:2], -1)
-                    self._targets[name].put(images.start, self._samples[name].of(of_each, images))
-                if name == schedule.readout:
-                    self._answers.put(images.start, trained)
+    def __init__(self, targets: Targets, n_steps: int, shelf: Shelf) -> None:
+        self._targets, self._n_steps, self._shelf = targets, n_steps, shelf
+        self._schedule, self._x, self._samples = targets.schedule, targets.x, targets.samples
 
-    def fit(self, recipe: Recipe, neuron: IF, progress: Progress = lambda _: None) -> Calibrated:
+    def fit(self, recipe: Recipe, neuron: IF, progress: Progress = lambda _: None, grid: Grid = FINE) -> Calibrated:
         """Fit every population, in order.
 
         Parameters
@@ -98,6 +68,8 @@ class Calibration:
             The model of all neurons.
         progress : callable
             Called with the fraction of the work done since the last call.
+        grid : Grid
+            What is tried, where constants are fitted.
 
         Returns
         -------
@@ -115,14 +87,14 @@ class Calibration:
         populations: dict[str, Population] = {}
         for node in self._schedule.nodes:
             if node.name in self._samples:
-                populations[node.name] = self._population(layers, recipe, neuron, node, weights, done)
+                populations[node.name] = self._population(layers, recipe, neuron, node, weights, done, grid)
                 layers.fire(node.name, populations[node.name], done)
             elif node.name in graded:
                 layers.keep(node.name, done)
         return self._calibrated(layers, populations, weights.astype(np.float32), done)
 
     def _population(
-        self, layers: Any, recipe: Recipe, neuron: IF, node: Node, weights: AnyArray, progress: Progress
+        self, layers: Any, recipe: Recipe, neuron: IF, node: Node, weights: AnyArray, progress: Progress, grid: Grid
     ) -> Population:
         """Return a layer's neurons, fitted per channel to samples of what they read and what they should give."""
         samples, shape = self._samples[node.name], self._schedule.network.shapes[node.name]
@@ -136,11 +108,7 @@ class Calibration:
             layers.inputs(node.name, sampled, progress)
         else:
             progress(1.0)
-        blocks = {images.start: samples.runs(images) for images in self._blocks}
-        targets = np.empty((shape[0], samples.n), np.float32)
-        for start, piece in self._targets[node.name].items():
-            for place, own in blocks[start]:
-                targets[:, place] = piece[:, own]
+        blocks = {images.start: samples.runs(images) for images in layers.blocks}
 
         def inputs(begin: int, end: int) -> FloatArray:
             z = np.empty((end - begin, self._n_steps, samples.n), np.float32)
@@ -149,7 +117,8 @@ class Calibration:
                     z[:, first : first + piece.shape[1], place] = piece[begin:end, :, own]
             return z
 
-        fitted = constants_of(recipe, inputs, targets, self._n_steps, neuron.retention(recipe.dt), weights)
+        targets, retention = self._targets.of(node.name), neuron.retention(recipe.dt)
+        fitted = constants_of(recipe, inputs, targets, self._n_steps, retention, weights, grid)
         tray.clear()
         of_channel = (shape[0], *[1] * (len(shape) - 1))
         return Population(neuron, **{name: values.reshape(of_channel) for name, values in fitted._asdict().items()})
@@ -161,7 +130,7 @@ class Calibration:
         total, squares, lock = np.zeros(self._schedule.network.shapes[self._schedule.readout]), np.zeros(()), Lock()
 
         def compared(images: slice, mean: FloatArray) -> None:
-            missing = (self._answers.get(images.start) - mean).astype(np.float64)
+            missing = (self._targets.answers(images) - mean).astype(np.float64)
             with lock:
                 np.add(total, missing.sum(axis=0), out=total)
                 np.add(squares, np.square(missing).sum(), out=squares)
@@ -170,32 +139,3 @@ class Calibration:
         correction = total / len(self._x)
         error = float(squares) / (len(self._x) * total.size) - float(np.square(correction).mean())
         return Calibrated(populations, correction.astype(np.float32), error, len(self._x))
-
-
-class _Samples:
-    """The positions of images that a layer is fitted on, spread so that all images take part.
-
-    On the first of them, spread likewise, everything is tried; among those and among the rest they are in order.
-    """
-
-    def __init__(self, shape: tuple[int, ...], n_images: int) -> None:
-        n_positions = math.prod(shape[1:])
-        total = n_images * n_positions
-        chosen = np.arange(total) if total <= _SAMPLES else np.random.RandomState(0).choice(total, _SAMPLES, False)
-        parts = np.sort(chosen[:COARSE]), np.sort(chosen[COARSE:])
-        self.n = len(chosen)
-        self._image, self._position = np.divmod(np.concatenate(parts), n_positions)
-
-    def runs(self, images: slice) -> list[tuple[slice, slice]]:
-        """Return where the samples of some images lie among all samples, and where among their own."""
-        first, rest = self._image[:COARSE], self._image[COARSE:]
-        edges = images.start, images.stop
-        (a, b), (c, d) = np.searchsorted(first, edges), np.searchsorted(rest, edges) + len(first)
-        return [(slice(a, b), slice(0, b - a)), (slice(c, d), slice(b - a, b - a + d - c))]
-
-    def of(self, values: AnyArray, images: slice) -> AnyArray:
-        """Return the samples of values ``(n_images, channels, ..., n_positions)`` of some images, on the last axis."""
-        (first, _), (rest, _) = self.runs(images)
-        where = np.r_[first, rest]
-        samples = values[self._image[where] - images.start, ..., self._position[where]]
-        return np.moveaxis(samples, 0, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.run import within
 from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
 from snnrepro.user_images import gathered
@@ -39,8 +41,8 @@ MOST_IMAGES = 1000
 
 _ROOM = 2**26
 """Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
-_SHARE_OF_A_TRY = 0.3
-"""Of the progress that is left, for each number of steps that is tried."""
+_SHARES = {"": 0.6, "near": 0.2, "rough": 0.06}
+"""Of the progress that is left, for each number of steps that is tried, or guessed at."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -142,20 +144,24 @@ def convert(
         raise DataError("max_loss needs calibration images")
     if x is not None and is_fitted:
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
-    if x is None or max_loss is None:
-        return _convert(schedule, fitted, chosen, x, DEFAULT_N_STEPS if n_steps is None else n_steps, seed, own, done)
-    trained = meaning.answers(network.forward(x))
-    left = 1.0
+    with Shelf(_ROOM) as shelf:
+        fitting = None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf)
+        if x is None or max_loss is None:
+            n_steps = DEFAULT_N_STEPS if n_steps is None else n_steps
+            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, done)
+        left = 1.0
 
-    def made_for(n_steps: int) -> SpikingNetwork:
-        nonlocal left
-        share = left * _SHARE_OF_A_TRY  # how many there will be is not known
-        left -= share
-        return _convert(schedule, fitted, chosen, x, n_steps, seed, own, lambda fraction: done(share * fraction))
+        def made_for(n_steps: int, guess: str = "") -> SpikingNetwork:
+            nonlocal left
+            share = left * _SHARES[guess]  # how many there will be is not known
+            left -= share
+            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, within(done, share), guess)
 
-    found = cheapest(meaning, trained, x, labels, max_loss, made_for)
-    done(left)
-    return found
+        near = partial(made_for, guess="near") if len(chosen.outweigh) > 1 else made_for
+        guesses = (partial(made_for, guess="rough"), near) if is_fitted else None
+        found = cheapest(meaning, meaning.answers(network.forward(x)), x, labels, max_loss, made_for, guesses)
+        done(left)
+        return found
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -198,13 +204,14 @@ def _convert(
     schedule: Schedule,
     fitted: dict[str, Fit],
     recipe: Recipe,
-    x: FloatArray | None,
+    fitting: _Fitting | None,
     n_steps: int,
     seed: int,
     task: str | None,
     progress: Progress,
+    guess: str = "",
 ) -> SpikingNetwork:
-    """Return the spiking network for one number of steps; `x` are the calibration images a fitted recipe needs."""
+    """Return the spiking network for one number of steps; a fitted recipe needs `fitting`."""
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
@@ -214,13 +221,14 @@ def _convert(
     if isinstance(recipe.neuron, LIF):
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
         provenance["seed"] = seed
+        progress(1.0)
     else:
-        assert x is not None  # `_calibration` has seen to it
-        calibrated = _fitted(schedule, recipe, recipe.neuron, x[:MOST_IMAGES], n_steps, progress)
+        assert fitting is not None  # `_calibration` has seen to it
+        calibrated = fitting.fitted(recipe, recipe.neuron, n_steps, progress, guess)
         populations = calibrated.populations
         correction = calibrated.correction if recipe.corrects_readout else None
         growth = max((population.neuron.growth for population in populations.values()), default=1.0)
-        provenance.update(calibration_images=calibrated.n_images, growth=growth, images=described(x[:MOST_IMAGES]))
+        provenance.update(calibration_images=calibrated.n_images, growth=growth, images=fitting.images)
     return SpikingNetwork(
         schedule.network,
         schedule.readout,
@@ -253,20 +261,41 @@ def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[
     }
 
 
-def _fitted(
-    schedule: Schedule, recipe: Recipe, neuron: IF, x: FloatArray, n_steps: int, progress: Progress
-) -> Calibrated:
-    """Return the calibration with the smallest error at the readout, of one for each growth that may be tried."""
-    from snnrepro.spiking.calibrate import Calibration  # loads Numba, which reading a network need not wait for
+class _Fitting:
+    """The neurons of one network, fitted on the same images for whatever numbers of steps."""
 
-    growths = {min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh}
-    if recipe.threshold != "fitted":
-        growths = {neuron.growth}
+    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf) -> None:
+        from snnrepro.spiking.targets import Activations  # loads Numba, which reading a network need not wait for
 
-    def layer_done(fraction: float) -> None:
-        progress(fraction / len(growths))
+        self._activations, self._shelf = Activations(schedule, x, shelf), shelf
+        self._made: dict[Any, Calibrated] = {}
+        self.images = described(x)
 
-    with Shelf(_ROOM) as shelf:
-        calibration = Calibration(schedule, x, n_steps, shelf)
-        tried = [calibration.fit(recipe, replace(neuron, growth=growth), layer_done) for growth in sorted(growths)]
-    return min(tried, key=lambda calibrated: calibrated.error)
+    def fitted(self, recipe: Recipe, neuron: IF, n_steps: int, progress: Progress, guess: str) -> Calibrated:
+        """Return the calibration with the smallest error at the readout, of one for each growth that may be tried.
+
+        A near guess is fitted with the largest growth alone, and on no more images than give all samples; a rough one
+        also on few images whatever they give, and on a rough grid.
+        """
+        from snnrepro.spiking.calibrate import Calibration
+        from snnrepro.spiking.fit import FINE, ROUGH
+        from snnrepro.spiking.targets import FEWEST_IMAGES
+
+        growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
+        if recipe.threshold != "fitted":
+            growths = [neuron.growth]
+        elif guess:
+            growths = growths[-1:]
+        most = {"": None, "near": self._activations.enough, "rough": FEWEST_IMAGES}[guess]
+        targets = self._activations.for_steps(n_steps, most)
+        calibration = Calibration(targets, n_steps, self._shelf)
+        grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
+        tried = []
+        for growth in growths:
+            key = n_steps, growth, len(targets.x), guess == "rough"
+            if key in self._made:
+                share(1.0)
+            else:
+                self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), share, grid)
+            tried.append(self._made[key])
+        return min(tried, key=lambda calibrated: calibrated.error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnrepro.arrays import pieces
 from snnrepro.network.task import task_of
 from snnrepro.spiking.parts import in_parts
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from snnrepro.metrics import Loss, Merit
     from snnrepro.network.task import Task
     from snnrepro.spiking.network import SpikingNetwork
-    from snnrepro.spiking.run import Run
+    from snnrepro.spiking.run import Progress, Run
+
+_NUMBERS = 2**20
+"""Numbers of the images that the trained network answers between two signs of progress (4 MB)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Evaluation:
         return {"task": self.task.name, "accuracy": described["merit"] if is_accuracy else None, **described}
 
 
-def evaluate(spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bool = True) -> Evaluation:
+def evaluate(
+    spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bool = True, progress: Progress | None = None
+) -> Evaluation:
     """Judge a run.
 
     Parameters
@@ -61,6 +68,8 @@ def evaluate(spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bo
         As the task takes them.
     trained : bool
         Whether the trained network, which the spiking one holds, answers the images too.
+    progress : callable, optional
+        Called with the fraction of the work done since the last call.
 
     Raises
     ------
@@ -71,10 +80,16 @@ def evaluate(spiking: SpikingNetwork, run: Run, x: Any, labels: Any, trained: bo
     wanted = None if labels is None else meaning.labels(labels, len(x))
     answers = meaning.answers(run.scores)
     merit = None if wanted is None else meaning.merit(answers, wanted)
+    done = progress or (lambda _: None)
     if not trained or not len(x):
+        done(1.0)
         return Evaluation(meaning, merit, None, None)
-    parts = in_parts(x, spiking.network.input_shape)
     network = spiking.trained
-    before: AnyArray = np.concatenate([meaning.answers(network.forward(part.images)) for part in parts])
+    answered = []
+    for part in in_parts(x, spiking.network.input_shape):
+        for some in pieces(part.images, math.prod(spiking.network.input_shape), _NUMBERS, len(part.images)):
+            answered.append(meaning.answers(network.forward(some)))
+            done(part.share * len(some) / len(part.images))
+    before: AnyArray = np.concatenate(answered)
     of_trained = None if wanted is None else meaning.merit(before, wanted)
     return Evaluation(meaning, merit, of_trained, meaning.loss(before, answers, wanted))

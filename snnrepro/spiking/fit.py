@@ -41,6 +41,11 @@ class Grid(NamedTuple):
     subtracted: tuple[float, ...] = (0.8, 0.9, 1.0, 1.1, 1.2)
 
 
+FINE = Grid()
+ROUGH = Grid(tuple(0.2 + 0.2 * index for index in range(7)), (0.2, 0.5, 0.8), (0.75, 1.0, 1.25), (0.85, 1.0, 1.15))
+"""A ninth of it, for a guess."""
+
+
 class ChannelConstants(NamedTuple):
     """The constants of each channel's neurons, each ``(n_channels,)``, in the units of the activations.
 
@@ -61,6 +66,7 @@ def constants_of(
     n_steps: int,
     retention: float,
     weights: AnyArray,
+    grid: Grid = FINE,
 ) -> ChannelConstants:
     """Return the constants that a recipe gives each channel.
 
@@ -74,6 +80,8 @@ def constants_of(
         As of `fit_channels`.
     n_steps : int
         How many steps there are.
+    grid : Grid
+        What is tried, where constants are fitted.
     """
     channels, n_samples = targets.shape
     if recipe.threshold == "fitted":
@@ -85,12 +93,12 @@ def constants_of(
             for first in range(0, channels, size):
                 some = slice(first, min(first + size, channels))
                 z = inputs(some.start, some.stop)
-                parts.append(fit_channels(z, targets[some], largest[some], retention, weights, Grid()))
+                parts.append(fit_channels(z, targets[some], largest[some], retention, weights, grid))
         else:  # one channel with the samples of all, as many as there is room for
             size = max(1, min(channels, _NUMBERS // (n_steps * n_samples)))
             z = inputs(0, size).transpose(1, 0, 2).reshape(1, n_steps, -1)
             flat, most = targets[:size].reshape(1, -1), largest.max(keepdims=True)
-            parts.append(fit_channels(z, flat, most, retention, weights, Grid()))
+            parts.append(fit_channels(z, flat, most, retention, weights, grid))
         constants = ChannelConstants(*map(np.concatenate, zip(*parts)))
     else:
         percentile = 100.0 if recipe.threshold == "max" else recipe.percentile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -189,6 +189,33 @@ class SpikingNetwork:
         >>> from concurrent.futures import ProcessPoolExecutor
         >>> with ProcessPoolExecutor(2) as executor:           # doctest: +SKIP
         ...     run = spiking.run(np.load("images.npy", mmap_mode="r"), executor=executor)
+        """
+        from snnrepro.spiking.run import Run, simulate
+
+        n_steps = self.n_steps if n_steps is None else n_steps
+        return Run.joined(list(simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit, executor)))
+
+    def run_parts(
+        self,
+        x: Any,
+        n_steps: int | None = None,
+        simulator: str = "event",
+        keep_steps: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        early_exit: Any = None,
+        executor: Executor | None = None,
+    ) -> Iterator[Run]:
+        """Return the runs of parts of the images, one after the other, that `run` returns as one.
+
+        A part is read and run when it is asked for, and nothing of it is kept: so the results, too, may be more than
+        memory holds. `snnrepro.spiking.run_file.write_run` writes them to a file.
+
+        Parameters, errors and warnings are those of `run`.
+
+        Examples
+        --------
+        >>> for part in spiking.run_parts(np.load("images.npy", mmap_mode="r")):  # doctest: +SKIP
+        ...     print(part.predictions)
         """
         from snnrepro.spiking.run import simulate
 

@@ -81,6 +81,8 @@ class Run:
     @staticmethod
     def joined(runs: Sequence[Run], n_images: int | None = None) -> Run:
         """Return the runs of several pieces of a batch as one; of its first `n_images` images only, if given."""
+        if len(runs) == 1 and n_images is None:
+            return runs[0]
 
         def join(values: Sequence[AnyArray]) -> AnyArray:
             return np.concatenate(values)[:n_images]
@@ -148,8 +150,11 @@ def simulate(
     progress: Progress | None = None,
     early_exit: Any = None,
     executor: Executor | None = None,
-) -> Run:
-    """Run a spiking network; parameters, result and errors as `SpikingNetwork.run`."""
+) -> Iterator[Run]:
+    """Return the runs of the parts of the images, each made when it is asked for; otherwise as `SpikingNetwork.run`.
+
+    What can be refused before anything is run is refused at once.
+    """
     if not isinstance(simulator, str) or simulator not in SIMULATORS:
         raise ModelError(f"simulator {simulator!r} is none of {', '.join(SIMULATORS)}")
     steps = checked_steps(n_steps, keep_steps)
@@ -162,11 +167,13 @@ def simulate(
     parts = itertools.chain([first], parts)
     done = progress or (lambda _: None)
     if executor is None:
-        runs = [_run(spiking, part.images, simulator, steps, options, _within(done, part.share)) for part in parts]
+        runs: Iterator[Run] = (
+            _run(spiking, part.images, simulator, steps, options, within(done, part.share)) for part in parts
+        )
     else:
-        runs = list(_elsewhere(executor, spiking, parts, simulator, steps, options, done))
-    run = runs[0] if len(runs) == 1 else Run.joined(runs)
-    return replace(run, task=task_of(spiking.network, spiking.task))
+        runs = _elsewhere(executor, spiking, parts, simulator, steps, options, done)
+    task = task_of(spiking.network, spiking.task)
+    return (replace(run, task=task) for run in runs)
 
 
 def layers_in_turn(*arguments: Any) -> Any:
@@ -174,7 +181,7 @@ def layers_in_turn(*arguments: Any) -> Any:
     return importlib.import_module("snnrepro.simulators.event.in_turn").LayersInTurn(*arguments)
 
 
-def _within(progress: Progress, share: float) -> Progress:
+def within(progress: Progress, share: float) -> Progress:
     """Return what is called with fractions of a part that is such a share of the whole."""
     return lambda fraction: progress(share * fraction)
 

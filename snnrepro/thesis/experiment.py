@@ -97,7 +97,7 @@ class Experiment:
             took = self._train(cell, progress)
             measured = Measured(cell, took.seconds, cpu_seconds=took.cpu_seconds)
         elif cell.system == "keras":
-            measured = self._infer_keras(cell)
+            measured = self._infer_keras(cell, progress)
         elif cell.quantity == "pace":
             measured = self._pace(cell, progress)
         elif cell.quantity == "accuracy":
@@ -149,7 +149,7 @@ class Experiment:
             return self.networks.train(cell.system, cell.seed, progress)
         return self._training.timed(cell.system, cell.seed, self.workload.n_train * self.workload.epochs, progress)
 
-    def _infer_keras(self, cell: Cell) -> Measured:
+    def _infer_keras(self, cell: Cell, progress: Progress | None = None) -> Measured:
         model = self.networks.keras(cell.seed)
         x = self.test_images(self.workload.n_test)
         model.predict(x[: settings()["batch_size"]], verbose=0)  # builds the graph, once in a process
@@ -157,6 +157,8 @@ class Experiment:
         scores = model.predict(x, batch_size=settings()["batch_size"], verbose=0)
         seconds = (time.perf_counter() - start) * _N_INFERENCE / len(x)
         self._answers[cell.seed] = scores
+        if progress is not None:
+            progress(1.0)
         measured = Measured(cell, seconds, len(x), len(x), macs=float(macs(self.networks.network(cell.seed))))
         if self.model == "autoencoder":
             return replace(measured, ssim={"original~keras": float(ssim(x, scores).mean())})

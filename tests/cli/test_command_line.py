@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -31,7 +33,18 @@ def reproduced(nengo_dl, digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cells, "PROFILES", TINY)
+        patched.setattr(import_module("snnrepro.cli.reproduce"), "cells_progress", _noting)
         return run_command("reproduce", "dense", "--train", "--data", digits, "-o", folder), folder
+
+
+TOLD: dict = {}
+"""What the progress of the reproduction was told of each cell."""
+
+
+@contextlib.contextmanager
+def _noting(workloads):
+    TOLD.update({cell: [] for model, workload in workloads.items() for cell in cells.cells(model, workload)})
+    yield lambda cell, fraction: TOLD[cell].append(fraction)
 
 
 def test_reproduce_prints_the_table_with_measured_beside_printed(reproduced):
@@ -41,6 +54,11 @@ def test_reproduce_prints_the_table_with_measured_beside_printed(reproduced):
     assert done.exit_code == (0 if passed else 1), done.output
     for text in ("97.02", "81.14", "93.61", "11.35", "not judged", "50 test", "failed", "synapse"):
         assert text in done.output
+
+
+def test_of_every_cell_that_is_reproduced_progress_is_told_the_whole(reproduced):
+    assert len(TOLD) > 5
+    assert {cell: sum(told) for cell, told in TOLD.items()} == {cell: pytest.approx(1) for cell in TOLD}
 
 
 def test_reproduce_writes_results_with_every_condition(reproduced, digits):
@@ -221,7 +239,6 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(digits, tmp_pat
 def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(monkeypatch):
     import functools
     import io
-    from importlib import import_module
 
     printing = import_module("snnrepro.cli.print")
     workloads = cells.workloads("quick", ["dense"])

@@ -14,7 +14,9 @@ from snnrepro.errors import DataWarning
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU, Sigmoid, Softmax
 from snnrepro.network.task import Task
+from snnrepro.spiking import convert
 from snnrepro.spiking.budget import STEPS_TRIED, cheapest
+from snnrepro.spiking.neurons import CONSTANTS
 
 CLASSES = Task("classes", (10,))
 
@@ -82,6 +84,93 @@ def test_the_budget_is_kept_on_the_images_at_hand_and_typically_on_others():
     """Where a whole standard error more was accepted, a budget of 1 point took conversions that lost 1.75."""
     steps = np.array([_chosen(seed, 1000, 1.0).n_steps for seed in range(50)])
     assert np.median(100 * _loses(steps)) <= 1.0
+
+
+class FakeOfFew(Fake):
+    """One that is asked for the first images alone, too."""
+
+    def run(self, x):
+        return SimpleNamespace(predictions=self.answers[: len(x)])
+
+
+def _guessed(n_images, max_loss, rough, near):
+    """Return the steps found with guesses that lose what `rough` and `near` say, and the steps that were tried."""
+    labels, trained, _ = _draw(5, n_images, _loses)
+    tried = {"made": [], "rough": [], "near": []}
+
+    def noting(kind, loses):
+        made_for = _draw(5, n_images, loses)[2]
+
+        def noted(n_steps):
+            tried[kind].append(n_steps)
+            return FakeOfFew(n_steps, made_for(n_steps).answers)
+
+        return noted
+
+    made_for, *guesses = (noting(*one) for one in (("made", _loses), ("rough", rough), ("near", near)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        found = cheapest(CLASSES, trained, np.zeros(n_images), labels, max_loss, made_for, tuple(guesses))
+    return found.n_steps, tried
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 0.5, 1.0, 1.3, 2.0, 10.0, 1000.0])
+@pytest.mark.parametrize("max_loss", [0.2, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("n_images", [1000, 5000])
+def test_a_rough_guess_that_misleads_leads_to_the_same_steps(factor, max_loss, n_images):
+    labels, trained, made_for = _draw(5, n_images, _loses)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        wanted = cheapest(CLASSES, trained, np.zeros(n_images), labels, max_loss, made_for).n_steps
+    found, tried = _guessed(n_images, max_loss, lambda n: factor * _loses(n), _loses)
+    assert found == wanted
+    assert tried["made"][-1:] == [wanted]
+    assert len(tried["made"]) <= 2, "in full, besides what is returned, only what a rough guess was sure of"
+    assert all(len(steps) == len({*steps}) for steps in tried.values()), "nothing is made twice"
+
+
+def test_a_near_guess_that_promises_too_much_is_not_believed():
+    wanted, _ = _guessed(1000, 1.0, _loses, _loses)
+    found, tried = _guessed(1000, 1.0, _loses, lambda n: _loses(n + 1))
+    assert found == wanted
+    assert tried["made"] == [*range(tried["made"][0], wanted + 1)]
+    assert len(tried["made"]) > 1, "the first of them was too few"
+
+
+def test_no_guess_can_keep_a_budget_that_no_network_keeps():
+    labels, trained, made_for = _draw(3, 1000, _loses)
+    perfect = (lambda n_steps: Fake(n_steps, trained),) * 2
+    with pytest.raises(snnrepro.ModelError, match="keeps the loss within 0 points on the 1000 calibration images"):
+        cheapest(CLASSES, trained, np.zeros(1000), labels, 0, made_for, perfect)
+
+
+@pytest.mark.parametrize("recipe", ["balanced", "rate"])
+def test_what_is_found_is_what_that_number_of_steps_gives(recipe):
+    network, x = _trained()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        found = snnrepro.convert(network, recipe, x, max_loss=1.0)
+    again = snnrepro.convert(network, recipe, x, found.n_steps)
+    for name, population in again.populations.items():
+        for constant in CONSTANTS:
+            np.testing.assert_array_equal(getattr(found.populations[name], constant), getattr(population, constant))
+    np.testing.assert_array_equal(found.correction, again.correction)
+
+
+def test_few_networks_are_made_in_full(monkeypatch):
+    fitted, made = convert._Fitting.fitted, []
+
+    def noting(self, recipe, neuron, n_steps, progress, guess):
+        made.append((guess, n_steps))
+        return fitted(self, recipe, neuron, n_steps, progress, guess)
+
+    monkeypatch.setattr(convert._Fitting, "fitted", noting)
+    network, x = _trained()
+    n_steps = snnrepro.convert(network, "balanced", x, max_loss=1.0).n_steps
+    below = max(n for n in STEPS_TRIED if n < n_steps)
+    assert [n for guess, n in made if not guess] == [n_steps]
+    assert below in [n for guess, n in made if guess == "near"]
+    assert len(made) == len({*made}) < 10
 
 
 def test_no_budget_at_all_is_kept_to_the_image():
@@ -231,4 +320,4 @@ def test_progress_adds_up_to_the_whole():
             warnings.simplefilter("ignore", DataWarning)
             snnrepro.convert(network, "balanced", x[:200], progress=done.append, **options)
         assert len(done) > 3
-        assert 0.6 < sum(done) <= 1 + 1e-9
+        assert sum(done) == pytest.approx(1)

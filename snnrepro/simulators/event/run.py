@@ -42,7 +42,7 @@ def run(
     progress: Progress,
     early_exit: str | float | None = None,
 ) -> Run:
-    """Simulate `x` in batches on all cores; parameters and result as `snnrepro.spiking.run.simulate`.
+    """Simulate `x` in batches on all cores; parameters and result as `SpikingNetwork.run`.
 
     Numba's thread mask says how many cores (``numba.set_num_threads``, NUMBA_NUM_THREADS).
     """

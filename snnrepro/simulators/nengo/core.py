@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` image by image; parameters and result as `snnrepro.spiking.run.simulate`.
+    """Simulate `x` image by image; parameters and result as `SpikingNetwork.run`.
 
     Raises
     ------

@@ -27,7 +27,7 @@ _NUMBERS = 2**25
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
-    """Simulate `x` in minibatches of bounded memory; parameters and result as `snnrepro.spiking.run.simulate`.
+    """Simulate `x` in minibatches of bounded memory; parameters and result as `SpikingNetwork.run`.
 
     Raises
     ------
