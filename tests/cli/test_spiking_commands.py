@@ -107,20 +107,20 @@ def test_verify_names_the_population_whose_spikes_mean_something_else(model, dat
     assert "the first difference: " in done.stdout
 
 
-def test_inspect_refuses_a_sigmoid_before_neurons(tmp_path):
+def test_inspect_refuses_a_softmax_before_neurons(tmp_path):
     import onnx
     from onnx import helper
 
     from tests.helpers.strategies import model_proto
 
     nodes = [
-        helper.make_node("Sigmoid", ["input"], ["a"], name="early"),
+        helper.make_node("Softmax", ["input"], ["a"], name="early"),
         helper.make_node("Relu", ["a"], ["y"], name="late"),
     ]
     onnx.save(model_proto(nodes, [], "input", (3,), "y"), str(tmp_path / "early.onnx"))
     done = run_command("inspect", tmp_path / "early.onnx")
     assert done.exit_code == 1
-    assert "Sigmoid" in done.stdout
+    assert "Softmax" in done.stdout
     assert "stands behind it" in done.stdout
 
 

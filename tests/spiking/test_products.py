@@ -56,8 +56,8 @@ def test_the_mean_of_a_product_is_the_product_of_the_means(spiking):
         for name in sums:
             sums[name] = growth * sums[name] + stepper.values[name].astype(np.float64)
         wanted = (sums["relu"] / weight) * (sums["gate"] / weight)
-        assert wanted.std() > 0.01
         np.testing.assert_allclose(sums["gated"] / weight, wanted, rtol=1e-4, atol=1e-5)
+    assert wanted.std() > 0.01
 
 
 def test_a_gated_network_answers_as_it_was_trained(spiking):
