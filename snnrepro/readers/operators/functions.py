@@ -72,5 +72,8 @@ def _swish(call: Call, x: Any, *, alpha: float = 1.0) -> Any:
 
 @handles("Pow", row_wise=True)
 def _pow(call: Call, x: Any, exponent: Any) -> Any:
-    x, power = variable(x, "the base"), float(constant(exponent, "the exponent").reshape(()))
+    x, exponents = variable(x, "the base"), constant(exponent, "the exponent")
+    if exponents.size != 1:
+        raise ModelError(f"the exponent must be one number, it is an array of {exponents.shape}")
+    power = float(exponents.reshape(()))
     return x if power == 1 else function(call, f"power(x, {text(power)})", x)
