@@ -69,14 +69,18 @@ def test_a_gated_network_answers_as_it_was_trained(spiking):
     assert np.corrcoef(without.ravel(), trained.ravel())[0, 1] < 0.98  # the gate matters
 
 
+@pytest.fixture(scope="module", params=["balanced", "rate", "balanced-lif"])
+def by_recipe(request):
+    return snnrepro.convert(_network(), request.param, X, n_steps=11)
+
+
 @pytest.mark.parametrize("simulator", ["plain", "nengo", "nengo-dl"])
-@pytest.mark.parametrize("recipe", ["balanced", "rate", "balanced-lif"])
-def test_every_simulator_gives_the_same_spikes(recipe, simulator, request):
+def test_every_simulator_gives_the_same_spikes(by_recipe, simulator, request):
     if simulator != "plain":
         pytest.importorskip("nengo")
     if simulator == "nengo-dl":
         request.getfixturevalue("nengo_dl")
-    spiking = snnrepro.convert(_network(), recipe, X, n_steps=11)
+    spiking = by_recipe
     event, other = (spiking.run(X[:5], simulator=name) for name in ("event", simulator))
     assert event.spike_counts["spikes"].sum() > 10
     for name, counts in event.spike_counts.items():
