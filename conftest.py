@@ -113,6 +113,20 @@ def tf():
 
 
 @pytest.fixture(scope="session")
+def keras():
+    """Keras 2, as ``tf.keras``, of a TensorFlow that tf2onnx can read."""
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: nengo)")
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed (extra: nengo)")
+    from snnrepro.errors import DependencyError
+    from snnrepro.frameworks.tensorflow import import_tensorflow
+
+    try:
+        return import_tensorflow().keras
+    except DependencyError as error:
+        pytest.skip(f"no Keras 2: {error}")
+
+
+@pytest.fixture(scope="session")
 def nengo_dl(tf):
     """NengoDL, through the package's own loader."""
     if importlib.util.find_spec("nengo_dl") is None:

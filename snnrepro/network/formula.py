@@ -25,10 +25,10 @@ def _erf(x: Any) -> Any:
     return erf(x)
 
 
-def _sigmoid(x: Any) -> Any:
-    from scipy.special import expit
-
-    return expit(x)
+def sigmoid(x: Any) -> Any:
+    """Return ``1 / (1 + exp(-x))``."""
+    power = np.exp(-np.abs(x))  # never overflows
+    return np.where(x < 0, power, np.float32(1)) / (1 + power)
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -41,7 +41,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "max": np.maximum,
     "min": np.minimum,
     "power": np.power,
-    "sigmoid": _sigmoid,
+    "sigmoid": sigmoid,
     "sin": np.sin,
     "softplus": lambda x: np.logaddexp(x, np.float32(0)),
     "sqrt": np.sqrt,

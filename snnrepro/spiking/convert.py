@@ -20,7 +20,7 @@ from snnrepro.spiking.checks import is_count, is_number
 from snnrepro.spiking.functions import fits, summary
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
-from snnrepro.spiking.neurons import IF, LIF, Population
+from snnrepro.spiking.neurons import IF, LIF, Population, growth_of
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
 from snnrepro.spiking.run import within
@@ -136,7 +136,8 @@ def convert(
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
     fitted = _functions(network, x)
-    schedule = prepare(network, fitted)
+    if fitted:
+        schedule = prepare(network, fitted)
     done = progress or (lambda _: None)
     is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
@@ -178,10 +179,7 @@ def _calibration(
     if images is None:
         if isinstance(recipe.neuron, LIF):
             return None, None
-        raise DataError(
-            f"the recipe {recipe.name!r} needs calibration images: a few hundred images (n_images, "
-            f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
-        )
+        raise DataError(f"the recipe {recipe.name!r} needs calibration images: {_a_few_hundred(network)}")
     x = checked_images(images, network.input_shape)
     if not len(x):
         raise DataError(f"a few hundred calibration images are needed, got {x.shape}")
@@ -193,11 +191,12 @@ def _functions(network: Network, x: FloatArray | None) -> dict[str, Fit]:
         return fits(network, x)
     curved = curved_inside(network)
     if curved:
-        raise DataError(
-            f"{curved[0].name!r}: functions are fitted on calibration images: a few hundred images (n_images, "
-            f"{', '.join(map(str, network.input_shape))}) like those it was trained on"
-        )
+        raise DataError(f"{curved[0].name!r}: functions are fitted on calibration images: {_a_few_hundred(network)}")
     return {}
+
+
+def _a_few_hundred(network: Network) -> str:
+    return f"a few hundred images (n_images, {', '.join(map(str, network.input_shape))}) like those it was trained on"
 
 
 def _convert(
@@ -227,7 +226,7 @@ def _convert(
         calibrated = fitting.fitted(recipe, recipe.neuron, n_steps, progress, guess)
         populations = calibrated.populations
         correction = calibrated.correction if recipe.corrects_readout else None
-        growth = max((population.neuron.growth for population in populations.values()), default=1.0)
+        growth = growth_of(populations)
         provenance.update(calibration_images=calibrated.n_images, growth=growth, images=fitting.images)
     return SpikingNetwork(
         schedule.network,

@@ -11,6 +11,7 @@ from snnrepro.arrays import pieces
 from snnrepro.errors import DataError, DataWarning
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Affine, Function, ReLU
+from snnrepro.spiking.images import looked_at
 from snnrepro.spiking.piecewise import BOUND, MOST_TERMS, Fit, fit
 from snnrepro.spiking.schedule import curved_inside
 
@@ -51,7 +52,7 @@ def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
     curved = curved_inside(network)
     if not curved:
         return {}
-    x = images[:: -(-len(images) // _IMAGES)]
+    x = images[:: looked_at(len(images), _IMAGES).step]
     data: dict[str, list[AnyArray]] = {node.inputs[0]: [] for node in curved}
     for part in pieces(x, network.most_numbers(), _NUMBERS, len(x)):
         for name, values in ((network.input_name, part), *network.activations(part)):

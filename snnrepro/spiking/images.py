@@ -27,9 +27,9 @@ _SEEN = 0.1
 """Share of its fair share of the images from which on a class is among them."""
 
 
-def looked_at(n_images: int) -> range:
-    """Return which of a run's images are compared with the calibration images, evenly spread."""
-    return range(0, n_images, max(1, -(-n_images // _LOOKED_AT)))
+def looked_at(n_images: int, most: int = _LOOKED_AT) -> range:
+    """Return which of many images are looked at, evenly spread, at most so many; of a run's if left out."""
+    return range(0, n_images, max(1, -(-n_images // most)))
 
 
 def described(x: FloatArray) -> dict[str, Any]:

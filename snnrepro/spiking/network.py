@@ -14,7 +14,7 @@ from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
 from snnrepro.spiking.functions import names_of_terms, with_functions
-from snnrepro.spiking.neurons import CONSTANTS
+from snnrepro.spiking.neurons import CONSTANTS, growth_of
 from snnrepro.spiking.schedule import Schedule, schedule_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SpikingNetwork:
     @property
     def growth(self) -> float:
         """By how much a spike of one step outweighs one of the next; 1 in a rate code."""
-        return max((population.neuron.growth for population in self.populations.values()), default=1.0)
+        return growth_of(self.populations)
 
     @property
     def tail(self) -> Network | None:
@@ -190,10 +190,9 @@ class SpikingNetwork:
         >>> with ProcessPoolExecutor(2) as executor:           # doctest: +SKIP
         ...     run = spiking.run(np.load("images.npy", mmap_mode="r"), executor=executor)
         """
-        from snnrepro.spiking.run import Run, simulate
+        from snnrepro.spiking.run import Run
 
-        n_steps = self.n_steps if n_steps is None else n_steps
-        return Run.joined(list(simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit, executor)))
+        return Run.joined(list(self.run_parts(x, n_steps, simulator, keep_steps, progress, early_exit, executor)))
 
     def run_parts(
         self,

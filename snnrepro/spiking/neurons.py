@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Union
 
 import numpy as np
 
@@ -322,3 +322,8 @@ def _constants(name: str, values: Any) -> FloatArray:
             return constants
     accepted = "finite numbers above 0" if name in _ABOVE_0 else "finite numbers"
     raise ModelError(f"Population: {name} must be {accepted}, got {reprlib.repr(array.tolist())}")
+
+
+def growth_of(populations: Mapping[str, Population]) -> float:
+    """Return by how much a spike of one step outweighs one of the next, in all of these populations; 1 without any."""
+    return max((population.neuron.growth for population in populations.values()), default=1.0)

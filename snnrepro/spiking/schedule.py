@@ -70,7 +70,7 @@ def schedule_of(network: Network) -> Schedule:
         A softmax or a function stands before neurons or weights, or the readout is not one value; all such nodes are
         named.
     """
-    behind = _depending_on(_SQUASHING, network.nodes)
+    behind = _depending_on(_with_layers(_SQUASHING, network.nodes), network.nodes)
     readout = _readout(network, behind)
     nodes = tuple(node for node in network.nodes if node.name not in behind)
     tail = tuple(node for node in network.nodes if node.name in behind and readout != network.nodes[-1].name)
@@ -78,7 +78,7 @@ def schedule_of(network: Network) -> Schedule:
         network=network,
         readout=readout,
         nodes=nodes,
-        driven=frozenset(_depending_on((ReLU,), nodes)),
+        driven=frozenset(_depending_on(_with_layers((ReLU,), nodes), nodes)),
         readers=readers_of(nodes),
         tail=Network(readout, network.shapes[readout], tail, {}) if tail else None,
     )
@@ -90,15 +90,10 @@ def curved_inside(network: Network) -> list[Node]:
     Those at the output, behind the readout, stay as they are.
     """
     nodes = network.nodes
-    curved = [node for node in nodes if isinstance(node.layer, _CURVED)]
+    curved = _with_layers(_CURVED, nodes)
     inside = [node for node in curved if _inside(node, nodes)]
-    left = {node.name for node in curved} - {node.name for node in inside}
-    behind: set[str] = set()
-    for node in nodes:
-        if node.name in left or isinstance(node.layer, Softmax) or behind.intersection(node.inputs):
-            behind.add(node.name)
-    read = {name for node in nodes if node.name in behind for name in node.inputs if name not in behind}
-    return inside if len(read) <= 1 else curved
+    outside = [node for node in _with_layers(_SQUASHING, nodes) if node not in inside]
+    return inside if len(_read_by(_depending_on(outside, nodes), nodes)) <= 1 else curved
 
 
 def is_maximum(node: Node) -> bool:
@@ -120,13 +115,22 @@ def readers_of(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
     return readers
 
 
-def _depending_on(layers: tuple[Any, ...], nodes: Iterable[Node]) -> set[str]:
-    """Return the names of the nodes with one of these layers, and of all that depends on one."""
-    names: set[str] = set()
+def _with_layers(layers: tuple[Any, ...], nodes: Iterable[Node]) -> list[Node]:
+    return [node for node in nodes if isinstance(node.layer, layers)]
+
+
+def _depending_on(sources: Iterable[Node], nodes: Iterable[Node]) -> set[str]:
+    """Return the names of some nodes, and of all that depends on one."""
+    names = {node.name for node in sources}
     for node in nodes:
-        if isinstance(node.layer, layers) or names.intersection(node.inputs):
+        if names.intersection(node.inputs):
             names.add(node.name)
     return names
+
+
+def _read_by(names: set[str], nodes: Iterable[Node]) -> list[str]:
+    """Return the values that the nodes of these names read, besides each other's."""
+    return sorted({name for node in nodes if node.name in names for name in node.inputs} - names)
 
 
 def _readout(network: Network, behind: set[str]) -> str:
@@ -136,7 +140,7 @@ def _readout(network: Network, behind: set[str]) -> str:
         return output
     tail = [node for node in network.nodes if node.name in behind]
     problems = [problem for node in tail if isinstance(node.layer, _SQUASHING) for problem in _inside(node, tail)]
-    read = sorted({name for node in tail for name in node.inputs if name not in behind})
+    read = _read_by(behind, network.nodes)
     if len(read) > 1 and not problems:
         problems = [
             f"{type(node.layer).__name__} {node.name!r}: it reads {sorted(set(node.inputs) & set(read))}, and only one "

@@ -104,20 +104,25 @@ class RunningMaximum:
 
 
 class RunningProduct:
-    """What the product of the means so far gains in each step, so that the mean of its gains is the means' product."""
+    """What the product of the means so far gains in each step, so that the mean of its gains is the means' product.
 
-    def __init__(self, growth: float) -> None:
+    Attributes
+    ----------
+    state : tuple of numpy.ndarray
+        The sums of the two, their product, and the sum of the steps' weights, after the steps so far.
+    """
+
+    def __init__(self, growth: float, state: tuple[Any, ...] = (np.float32(0),) * 4) -> None:
         self._growth = np.float32(growth)
-        self._weight = np.float32(0)
-        self._totals: list[Any] = [np.float32(0), np.float32(0)]
-        self._product: Any = np.float32(0)
+        self.state = state
 
     def step(self, a: FloatArray, b: FloatArray) -> FloatArray:
         """Take the inputs of the next step and return the gain."""
-        self._weight = self._growth * self._weight + np.float32(1)
-        self._totals = [self._growth * total + x for total, x in zip(self._totals, (a, b))]
-        before, self._product = self._product, self._totals[0] * self._totals[1] / self._weight
-        gain: FloatArray = self._product - self._growth * before
+        growth, (first, second, before, weight) = self._growth, self.state
+        first, second, weight = growth * first + a, growth * second + b, growth * weight + np.float32(1)
+        product = first * second / weight
+        self.state = first, second, product, weight
+        gain: FloatArray = product - growth * before
         return gain
 
 

@@ -437,20 +437,6 @@ def test_an_archive_takes_no_choices(tmp_path):
     assert snnrepro.load(tmp_path / "n.npz").output_shape == network.output_shape
 
 
-@pytest.fixture
-def keras():
-    """Keras 2, as ``tf.keras``."""
-    from snnrepro.errors import DependencyError
-    from snnrepro.frameworks.tensorflow import import_tensorflow
-
-    pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: nengo)")
-    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed (extra: nengo)")
-    try:
-        return import_tensorflow().keras
-    except DependencyError as error:
-        pytest.skip(f"no Keras 2: {error}")
-
-
 def test_free_axes_of_a_keras_model_are_given_their_sizes(keras):
     image = keras.Input((None, None, 2), name="image")
     layers = keras.layers

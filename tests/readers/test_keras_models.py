@@ -294,17 +294,6 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def keras():
-    """Keras 2, as ``tf.keras``."""
-    pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: nengo)")
-    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed (extra: nengo)")
-    try:
-        return import_tensorflow().keras
-    except DependencyError as error:
-        pytest.skip(f"no Keras 2: {error}")
-
-
-@pytest.fixture(scope="module")
 def keras_2(keras, tmp_path_factory):
     """A folder with what `read_all` writes, of Keras 2."""
     folder = tmp_path_factory.mktemp("keras_2")

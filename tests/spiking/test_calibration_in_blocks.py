@@ -19,6 +19,7 @@ from snnrepro.spiking.convert import convert
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import Recipe
 from snnrepro.spiking.shelf import Shelf
+from tests.helpers.event_cases import threads
 from tests.helpers.spiking_strategies import image_networks
 
 LARGEST = Recipe("largest", threshold="max", initial_potential=0.5)
@@ -35,17 +36,6 @@ def blocks_of(numbers, room):
         yield
     finally:
         in_turn._NUMBERS, in_turn._NUMBERS_OF_A_BLOCK, in_turn._FEWEST_BLOCKS, module._ROOM = before
-
-
-@contextmanager
-def cores(number):
-    """Set how many cores compute."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(number)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
 
 
 def assert_same(network, x, recipe, n_steps, numbers=1):
@@ -101,11 +91,11 @@ def test_another_number_of_cores_gives_the_same_network_and_spikes_to_the_bit(re
         Node("y", ("spikes b",), last),
     )
     network, x = Network("x", (37,), nodes, {}), rng.rand(203, 37).astype(np.float32)
-    with cores(n_cores):
+    with threads(n_cores):
         of_all = convert(network, recipe, x, 7)
         ran = of_all.run(x)
     for fewer in range(1, n_cores):
-        with cores(fewer):
+        with threads(fewer):
             of_some = convert(network, recipe, x, 7)
             again = of_all.run(x)
         for name, population in of_all.populations.items():

@@ -89,9 +89,8 @@ class Sigmoid(Layer):
     """``y = 1 / (1 + exp(-x))``."""
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        power = np.exp(-np.abs(x))  # never overflows
-        sigmoid: FloatArray = np.where(x < 0, power, np.float32(1)) / (1 + power)
-        return sigmoid
+        value: FloatArray = formula.sigmoid(x)
+        return value
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network import formula
-from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers import Add, Affine, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
     constant,
     function,
+    function_of_root,
     handles,
     inner_axis,
     number,
@@ -118,9 +118,7 @@ def negative(call: Call, x: Any) -> Any:
 @handles("Mul", row_wise=True)
 def _mul(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        if (a.root or a) != (b.root or b):
-            return product(call, a, b)
-        return together(call, "{} * {}", a, b)
+        return together(call, "{} * {}", a, b) or product(call, a, b)
     x, factor = (a, b) if isinstance(a, Variable) else (b, a)
     return affine(call, variable(x), factor, None)
 
@@ -128,7 +126,10 @@ def _mul(call: Call, a: Any, b: Any) -> Any:
 @handles("Div", row_wise=True)
 def _div(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        return together(call, "{} / {}", a, b)
+        quotient = together(call, "{} / {}", a, b)
+        if quotient is None:
+            raise ModelError("a quotient of two values that are both computed at run time is not linear in spikes")
+        return quotient
     if isinstance(b, Variable):
         return function(call, f"{formula.number(number(a, 'the dividend'))} / x", b)
     x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
@@ -146,20 +147,16 @@ def product(call: Call, a: Variable, b: Variable) -> Variable:
     return call.add(Multiply(), a, b)
 
 
-def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable:
-    """Return a function of two values that are computed from one, number by number."""
+def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable | None:
+    """Return a function of two values that are computed from one, number by number; None if they are not."""
     root = a.root or a
-    alike = (a.shape, a.folded, a.bound) == (b.shape, b.folded, b.bound)
-    if (b.root or b) != root or not alike or a.bound is not None:
-        raise ModelError(
-            f"{PRODUCT} that are both computed at run time is not linear in spikes"
-            if outer == "{} * {}"
-            else "a quotient of two values that are both computed at run time is not linear in spikes"
-        )
+    alike = (a.shape, a.folded) == (b.shape, b.folded) and a.bound is b.bound is None
+    if (b.root or b) != root or not alike:
+        return None
     composed = formula.of(outer, a.formula, b.formula)
     if len(composed) > formula.LONGEST:
         raise ModelError(f"as a function of {root.name!r} it has more than {formula.LONGEST} characters")
-    return replace(call.add(Function(composed), root), folded=a.folded)
+    return function_of_root(call, composed, a)
 
 
 @handles("Identity", row_wise=True)

@@ -122,7 +122,12 @@ def function(call: Call, text: str, x: Variable) -> Variable:
     composed = formulas.of(text, x.formula)
     if x.root is None or len(composed) > formulas.LONGEST // 2:
         return call.add(Function(text), x)
-    return replace(call.add(Function(composed), x.root), folded=x.folded)
+    return function_of_root(call, composed, x)
+
+
+def function_of_root(call: Call, formula: str, x: Variable) -> Variable:
+    """Return a function of what `x` is computed from number by number, or of itself."""
+    return replace(call.add(Function(formula), x.root or x), folded=x.folded)
 
 
 def _outer_formula(layer: Layer, n_inputs: int) -> str:

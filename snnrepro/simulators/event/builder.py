@@ -33,6 +33,7 @@ from snnrepro.simulators.event.weights import (
     linear_of_all,
     linear_of_sums,
 )
+from snnrepro.spiking.neurons import growth_of
 from snnrepro.spiking.schedule import is_maximum, is_running
 from snnrepro.spiking.synops import fan_outs
 
@@ -186,7 +187,7 @@ class Builder:
             return self._maximum(node.layer, node, numbers)
         if isinstance(node.layer, Multiply) and node.name in self.schedule.driven:
             shapes = tuple(self._shapes[name] for name in (*node.inputs, node.name))
-            return Product(numbers, self._growth(), shapes)
+            return Product(numbers, growth_of(self._populations), shapes)
         on_events = self._events_of(node)
         if on_events is not None:
             return Sums((on_events[1],), on_events[0])
@@ -200,10 +201,7 @@ class Builder:
         else:
             source, target = (Layout(size, 0, padded=False) for size in (shape, after))
             seen = windows(layer, shape, after)
-        return Maximum(numbers, self._growth(), after, source, target, seen.astype(np.int32, order="C"))
-
-    def _growth(self) -> float:
-        return max((population.neuron.growth for population in self._populations.values()), default=1.0)
+        return Maximum(numbers, growth_of(self._populations), after, source, target, seen.astype(np.int32, order="C"))
 
     def _fire(self, node: Node) -> Stage:
         synapse, dt, packed = self._synapse, self._dt, self.packed(node.name)

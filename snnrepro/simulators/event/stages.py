@@ -11,7 +11,7 @@ from snnrepro.network.convolve import convolve
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.kernels import FireSizes, Firing
 from snnrepro.simulators.event.values import Outputs, Spikes
-from snnrepro.spiking.step import population_state
+from snnrepro.spiking.step import RunningProduct, population_state
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, Int32Array
@@ -116,9 +116,7 @@ class Maximum(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Product(Stage):
-    """A product: what that of the means so far gains in each step.
-
-    Its state: the sums of the two, their product, and the sum of the steps' weights.
+    """A product: what that of the means so far gains in each step. Its state: that of `RunningProduct`.
 
     Attributes
     ----------
@@ -137,16 +135,13 @@ class Product(Stage):
         return (*(np.zeros((n_images, *shape), np.float32) for shape in self.shapes), weight)
 
     def run(self, inputs: tuple[FloatArray, FloatArray], state: State, n_steps: int) -> tuple[FloatArray, State]:
-        """Return the gains, ``(n_images, n_steps, *shape)``, by the same recursion as the plain simulator's."""
-        n_images, growth = len(inputs[0]), np.float32(self.growth)
-        a, b, product, weight = state or self.begin(n_images)
+        """Return the gains, ``(n_images, n_steps, *shape)``."""
+        n_images = len(inputs[0])
+        running = RunningProduct(self.growth, state or self.begin(n_images))
         out = np.empty((n_images, n_steps, *self.shapes[2]), np.float32)
         for step in range(n_steps):
-            x, y = (numbers[:, step if numbers.shape[1] > 1 else 0] for numbers in inputs)
-            a, b, weight = growth * a + x, growth * b + y, growth * weight + np.float32(1)
-            before, product = product, a * b / weight
-            out[:, step] = product - growth * before
-        return out, (a, b, product, weight)
+            out[:, step] = running.step(*(numbers[:, step if numbers.shape[1] > 1 else 0] for numbers in inputs))
+        return out, running.state
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,13 +65,17 @@ class _SignedIFBuilder(_Builder):
         return tf.nn.relu(J)
 
 
-class _MaximumBuilder(_Builder):
+class _RunningBuilder(_Builder):
+    """What depends on the sums of its inputs so far."""
+
     spiking = True
 
     def build_pre(self, signals: Any, config: Any) -> None:
         super().build_pre(signals, config)
         self.growth = self.constant([op.neurons.growth for op in self.ops])
 
+
+class _MaximumBuilder(_RunningBuilder):
     def step(self, J: Any, dt: Any, total: Any, largest: Any) -> tuple[Any, Any, Any]:  # noqa: N803
         """Advance by one time step."""
         total = self.growth * total + J
@@ -92,13 +96,7 @@ class _MaximumBuilder(_Builder):
         return tf.concat(maxima, axis=1)
 
 
-class _ProductBuilder(_Builder):
-    spiking = True
-
-    def build_pre(self, signals: Any, config: Any) -> None:
-        super().build_pre(signals, config)
-        self.growth = self.constant([op.neurons.growth for op in self.ops])
-
+class _ProductBuilder(_RunningBuilder):
     def step(self, J: Any, dt: Any, total: Any, product: Any, weight: Any) -> tuple[Any, Any, Any, Any]:  # noqa: N803
         """Advance by one time step."""
         weight = self.growth * weight + 1

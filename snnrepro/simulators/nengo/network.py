@@ -217,21 +217,23 @@ class _Builder(LayerWriter):
         candidates = maximum_windows(layer, view.shape).T
         inside = candidates != PADDING
         indices = np.where(inside, view.indices.reshape(-1)[candidates], PADDING)
-        growth = self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
-        neuron_type = Maximum(node.name, candidates.shape[1], growth)
+        neuron_type = Maximum(node.name, candidates.shape[1], self._growth(node))
         bias = np.where(inside, 0.0, OUTSIDE).reshape(-1)
         neurons = ensemble(neuron_type, candidates.size, bias=bias, label=node.name).neurons
         self.connect_entries(view.source, indices.reshape(-1), neurons)
         first = np.arange(candidates.shape[1]).reshape(self.shapes[node.name])
         self.values[node.name] = View(neurons, first)
 
+    def _growth(self, node: Node) -> float:
+        """Return the factor of a node's sums per step; 0 where the image alone decides: each step stands for itself."""
+        return self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
+
     def _product(self, node: Node) -> None:
         from snnrepro.simulators.nengo.neurons import Product, ensemble
 
-        growth = self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
         shape = self.shapes[node.name]
         size = math.prod(shape)
-        neurons = ensemble(Product(node.name, growth), 2 * size, label=node.name).neurons
+        neurons = ensemble(Product(node.name, self._growth(node)), 2 * size, label=node.name).neurons
         for place, name in enumerate(node.inputs):
             view = self.values[name]
             indices = np.broadcast_to(view.indices, shape).reshape(-1)
