@@ -66,6 +66,17 @@ def _write_images(path, data, n_images):
         mapped[start : start + len(one)] = one[: n_images - start]
 
 
+def _for_each_image(benchmark, found, results):
+    """Return how many bytes each image more takes, how many its `results` are, and the peak of a million; keep them."""
+    few, many = (found[size] for size in SIZES)
+    slope, own = ((many[what] - few[what]) / (SIZES[1] - SIZES[0]) for what in ("peak", results))
+    expected = many["peak"] + slope * (MILLION - SIZES[1])
+    benchmark.extra_info.update(environment=environment(), found=found, bytes_an_image=slope, **{results: own})
+    listed = ", ".join(f"{size:,} images: {one['peak'] / 1e6:.0f} MB" for size, one in found.items())
+    print(f"\n{listed}; each one more {slope:.0f} B ({results} {own:.0f} B); a million: {expected / 1e6:.0f} MB")
+    return slope, own, expected
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data, tmp_path):
     spiking.save(tmp_path / "spiking.npz")
@@ -79,16 +90,10 @@ def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data
             found[size] = json.loads(done.stdout)
 
     benchmark.pedantic(measured, rounds=1)
-    few, many = (found[size] for size in SIZES)
-    n_more = SIZES[1] - SIZES[0]
-    slope, outputs = (many["peak"] - few["peak"]) / n_more, (many["outputs"] - few["outputs"]) / n_more
-    expected = many["peak"] + slope * (MILLION - SIZES[1])
-    benchmark.extra_info.update(environment=environment(), found=found, bytes_an_image=slope, of_results=outputs)
-    listed = ", ".join(f"{size:,} images: {one['peak'] / 1e6:.0f} MB" for size, one in found.items())
-    print(f"\n{listed}; each one more {slope:.0f} B (its results {outputs:.0f} B); a million: {expected / 1e6:.0f} MB")
+    slope, outputs, _ = _for_each_image(benchmark, found, "outputs")
     # While results are joined they are there twice; an image is 3,136 bytes.
     assert slope < 2.5 * outputs
-    assert many["peak"] < 400e6
+    assert found[SIZES[1]]["peak"] < 400e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -107,13 +112,7 @@ def test_results_that_are_written_are_not_held(benchmark, spiking, data, tmp_pat
             found[size] = {**json.loads(done.stdout.splitlines()[-1]), "written": (tmp_path / "run.npz").stat().st_size}
 
     benchmark.pedantic(measured, rounds=1)
-    few, many = (found[size] for size in SIZES)
-    n_more = SIZES[1] - SIZES[0]
-    slope, written = (many["peak"] - few["peak"]) / n_more, (many["written"] - few["written"]) / n_more
-    expected = many["peak"] + slope * (MILLION - SIZES[1])
-    benchmark.extra_info.update(environment=environment(), found=found, bytes_an_image=slope, of_the_file=written)
-    listed = ", ".join(f"{size:,} images: {one['peak'] / 1e6:.0f} MB" for size, one in found.items())
-    print(f"\n{listed}; each one more {slope:.0f} B (of the file {written:.0f} B); a million: {expected / 1e6:.0f} MB")
+    slope, written, expected = _for_each_image(benchmark, found, "written")
     assert slope < written
     assert expected < 250e6
 
