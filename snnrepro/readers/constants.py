@@ -128,10 +128,21 @@ def check_known(proto: onnx.NodeProto) -> None:
 def _run(proto: onnx.NodeProto, inputs: Sequence[AnyArray | None], opset: int) -> dict[str, AnyArray]:
     present = {name: array for name, array in zip(proto.input, inputs) if array is not None}
     try:
-        results = session(model_of(proto, present, opset), as_written=True, n_threads=1).run(None, {})
+        model = model_of(proto, present, _oldest_of_same_meaning(proto.op_type, opset))
+        results = session(model, as_written=True, n_threads=1).run(None, {})
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise ModelError(f"its constant value cannot be computed ({one_line(error)})") from error
     return dict(zip((name for name in proto.output if name), results))
+
+
+def _oldest_of_same_meaning(op_type: str, opset: int) -> int:
+    """Return the first operator set that defines the operator as `opset` does: an older onnxruntime knows it, too."""
+    from onnx import defs
+
+    if not defs.has(op_type):
+        return opset
+    since = int(defs.get_schema(op_type, min(opset, defs.onnx_opset_version()), "").since_version)
+    return max(since, 7)  # the oldest that onnxruntime promises to compute
 
 
 def _constant(attributes: Mapping[str, Any]) -> AnyArray:

@@ -190,9 +190,10 @@ class SpikingNetwork:
         >>> with ProcessPoolExecutor(2) as executor:           # doctest: +SKIP
         ...     run = spiking.run(np.load("images.npy", mmap_mode="r"), executor=executor)
         """
-        from snnrepro.spiking.run import Run
+        from snnrepro.spiking.run import Run, simulate
 
-        return Run.joined(list(self.run_parts(x, n_steps, simulator, keep_steps, progress, early_exit, executor)))
+        n_steps = self.n_steps if n_steps is None else n_steps  # not by `run_parts`: warnings name the line that calls
+        return Run.joined(list(simulate(self, x, n_steps, simulator, keep_steps, progress, early_exit, executor)))
 
     def run_parts(
         self,

@@ -182,3 +182,10 @@ def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "
     if to != float32:
         raise ModelError(f"a value computed at run time stays float32, it cannot become type {to}")
     return variable(x)
+
+
+@handles("CastLike", row_wise=True)
+def _cast_like(call: Call, x: Any, like: Any, *, saturate: int = 1, round_mode: str = "up") -> Any:
+    if not isinstance(like, Variable) and constant(like, "the value whose type is taken").dtype != np.float32:
+        raise ModelError(f"a value computed at run time stays float32, it cannot become {like.dtype}")
+    return x if isinstance(x, Variable) else constant(x, "its input").astype(np.float32)
