@@ -182,7 +182,7 @@ class _Compared:
 
     def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None, chosen: Choices) -> None:
         self._network, self._spiking = network, spiking
-        self._keras = model if keras_classes(model) and chosen.output is None else None
+        self._keras = model if keras_classes(model) and not chosen.outputs else None
         proto = _onnx_of(model, chosen)
         self._onnxruntime = None if proto is None else _onnxruntime(proto, network)
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,11 @@ _SHAPE = click.option(
     help="Sizes of an input's axes, the batch first; -1 or ? leaves one as the model declares it.",
 )
 _OUTPUT = click.option(
-    "--output-name", metavar="NAME", help="The value to compute: an output of MODEL or any inner value."
+    "--output-name",
+    "outputs",
+    multiple=True,
+    metavar="NAME",
+    help="The value to compute: an output of MODEL or any inner one; several stand side by side.",
 )
 _SET = click.option(
     "--set",
@@ -35,11 +39,11 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_choices(
-        *args: Any, shapes: Sequence[str], output_name: str | None, constants: Sequence[str], **others: Any
+        *args: Any, shapes: Sequence[str], outputs: Sequence[str], constants: Sequence[str], **others: Any
     ) -> None:
         chosen = {
             "shapes": _once("--shape", map(_shape, shapes)),
-            "outputs": output_name,
+            "outputs": list(outputs) or None,
             "constants": _once("--set", map(_constant, constants)),
         }
         command(*args, chosen=chosen, **others)

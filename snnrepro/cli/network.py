@@ -76,6 +76,13 @@ def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
 @click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {DEFAULT_N_STEPS}]")
 @click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most so many points.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial potentials (recipe thesis).")
+@click.option(
+    "--most-as-is",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Largest share of the multiply-adds in parts that stay as they are, not spiking.",
+)
 @options.task
 @options.as_json
 def convert(
@@ -87,6 +94,7 @@ def convert(
     n_steps: int | None,
     max_loss: float | None,
     seed: int,
+    most_as_is: float,
     task: str | None,
     as_json: bool,
 ) -> None:
@@ -101,7 +109,15 @@ def convert(
     x, y = (None, None) if calibration is None else read_images(calibration, "train")
     with progress_bar("converting") as advance:
         spiking = snn.convert(
-            snn.load(model, **chosen), recipe, x if y is None else (x, y), n_steps, max_loss, seed, task, advance
+            snn.load(model, **chosen),
+            recipe,
+            x if y is None else (x, y),
+            n_steps,
+            max_loss,
+            seed,
+            task,
+            progress=advance,
+            most_as_is=most_as_is,
         )
     spiking.save(output)
     evaluation = None if x is None else _on_calibration(spiking, x, y)

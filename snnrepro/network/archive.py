@@ -138,9 +138,10 @@ def describe(network: Network, arrays: dict[str, AnyArray]) -> dict[str, Any]:
 
 
 def declare(value: AnyArray, key: str, arrays: dict[str, AnyArray]) -> dict[str, Any]:
-    """Put an array into `arrays` and return its entry in the header."""
+    """Put an array into `arrays` and return its entry in the header; bytes are named as such."""
     arrays[key] = value
-    return {"array": key, "shape": list(value.shape), "sha256": _digest(value)}
+    kind = {"dtype": "uint8"} if value.dtype == np.uint8 else {}
+    return {"array": key, "shape": list(value.shape), "sha256": _digest(value), **kind}
 
 
 def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
@@ -215,14 +216,15 @@ def _read_node(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> Node:
 
 
 def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyArray:
-    """Return an array that a header declares: float32, finite, of the declared shape, unchanged."""
+    """Return an array that a header declares: float32 and finite, or bytes, of the declared shape, unchanged."""
     key = declared["array"]
+    dtype = np.dtype({"float32": np.float32, "uint8": np.uint8}[declared.get("dtype", "float32")])
     shape = tuple(declared["shape"]) if _is_shape(declared["shape"], least=0) else None
     if shape is None:
         raise ArchiveError(f"array {key!r}: the declared shape {reprlib.repr(declared['shape'])} is not valid")
     try:
         info = archive.getinfo(f"{key}.npy")
-        expected = 4 * math.prod(shape)
+        expected = dtype.itemsize * math.prod(shape)
         if not expected <= info.file_size <= expected + 4096:  # 4096: an npy header is 128 bytes, larger is no array
             raise ArchiveError(f"array {key!r} has {info.file_size} bytes where {expected} are declared")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
@@ -234,8 +236,8 @@ def read_declared(archive: zipfile.ZipFile, declared: Mapping[str, Any]) -> AnyA
         raise ArchiveError(f"array {key!r} is declared but missing") from error
     except ValueError as error:
         raise ArchiveError(f"array {key!r} is damaged ({error})") from error
-    if array.dtype != np.float32 or array.shape != shape:
-        raise ArchiveError(f"array {key!r} is {array.dtype} {array.shape}, declared is float32 {shape}")
+    if array.dtype != dtype or array.shape != shape:
+        raise ArchiveError(f"array {key!r} is {array.dtype} {array.shape}, declared is {dtype} {shape}")
     if _digest(array) != declared["sha256"]:
         raise ArchiveError(f"array {key!r} differs from its SHA-256; the file was changed")
     if not np.isfinite(array).all():

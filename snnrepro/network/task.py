@@ -11,15 +11,17 @@ import numpy as np
 from snnrepro.errors import DataError, ModelError
 from snnrepro.inputs import checked_labels, checked_values, numbers
 from snnrepro.metrics import Loss, Merit, interval, lost_and_won, resampled
-from snnrepro.network.layers import Reshape, Sigmoid, Softmax, Transpose
+from snnrepro.network.joined import outputs_of
+from snnrepro.network.layers import OnnxPart, Reshape, Sigmoid, Softmax, Transpose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
     from snnrepro.network.graph import Network
 
-TASKS = ("classes", "binary", "multilabel", "values", "map")
+TASKS = ("classes", "binary", "multilabel", "values", "map", "labels")
 """classes: one of several classes, a score for each. binary: yes or no, one score. multilabel: several of those.
-values: numbers, such as a regression's or an image's pixels. map: a class for every place of an image."""
+values: numbers, such as a regression's or an image's pixels. map: a class for every place of an image.
+labels: the output is the answer, the number of a class (an ArgMax's)."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,23 @@ class Task:
         From which score on the answer is yes: 0.5 behind a sigmoid, 0 for logits.
     axis : int
         Of `shape`, along which the classes of a map lie.
+    n_labels : int
+        How many classes there may be, where the output is the number of one.
     """
 
     name: str
     shape: tuple[int, ...]
     threshold: float = 0.0
     axis: int = 0
+    n_labels: int = 0
 
     @property
     def n_classes(self) -> int:
         """How many classes a label may name."""
         if self.name == "classes":
             return math.prod(self.shape)
+        if self.name == "labels":
+            return self.n_labels
         return max(2, self.shape[self.axis]) if self.name == "map" else 2
 
     @property
@@ -57,7 +64,8 @@ class Task:
             return (math.prod(self.shape),)
         if self.name == "map":
             return self.shape[: self.axis] + self.shape[self.axis + 1 :]
-        return () if self.name in ("classes", "binary") else self.shape
+        one = self.name in ("classes", "binary") or (self.name == "labels" and math.prod(self.shape) == 1)
+        return () if one else self.shape
 
     def answers(self, scores: AnyArray) -> AnyArray:
         """Return the answers for scores ``(..., *shape)``: ``(..., *space)``.
@@ -67,6 +75,8 @@ class Task:
         lead = scores.shape[: scores.ndim - len(self.shape)]
         if self.name == "values":
             return scores
+        if self.name == "labels":
+            return np.rint(scores).astype(np.int64).reshape(*lead, *self.space)
         if self.name == "classes":
             return np.asarray(scores.reshape(*lead, math.prod(self.shape)).argmax(axis=-1), np.int64)
         if self.name == "map" and self.shape[self.axis] > 1:
@@ -173,6 +183,7 @@ _FIGURES = {
     "multilabel": "accuracy of all labels",
     "values": "R²",
     "map": "mean IoU",
+    "labels": "accuracy",
 }
 
 
@@ -180,8 +191,8 @@ def task_of(network: Network, name: str | None = None, labels: Any = None) -> Ta
     """Return the task of a network: the one that is named, or the one that its output and the labels suggest.
 
     A softmax, or several scores without one, are classes; a softmax or labels for every place of an image make a map.
-    One sigmoid is binary, and one number without it too if the labels are 0 and 1 alone; several sigmoids are
-    multilabel. All else are values.
+    What an ArgMax gives are labels. One sigmoid is binary, and one number without it too if the labels are 0 and 1
+    alone; several sigmoids are multilabel. All else are values, and so are several outputs side by side.
 
     Parameters
     ----------
@@ -208,7 +219,8 @@ def task_of(network: Network, name: str | None = None, labels: Any = None) -> Ta
     """
     shape = tuple(network.output_shape)
     final = _final(network)
-    suggested = _suggested(shape, final, labels)
+    n_labels = _n_labels(network)
+    suggested = "labels" if n_labels else _suggested(network, shape, final, labels)
     if name is not None and not (isinstance(name, str) and name in TASKS):
         raise ModelError(f"task {name!r} is none of {', '.join(TASKS)}")
     chosen = suggested if name is None else name
@@ -219,11 +231,20 @@ def task_of(network: Network, name: str | None = None, labels: Any = None) -> Ta
         "multilabel": n_long == 1,
         "values": True,
         "map": len(shape) > 1,
+        "labels": n_labels > 0,
     }
     if not fits[chosen]:
         possible = ", ".join(task for task in TASKS if fits[task])
         raise ModelError(f"task {chosen!r} does not fit an output of {shape}: it can be {possible}")
-    return Task(chosen, shape, 0.5 if isinstance(final, Sigmoid) else 0.0, _class_axis(network))
+    return Task(chosen, shape, 0.5 if isinstance(final, Sigmoid) else 0.0, _class_axis(network), n_labels)
+
+
+def _n_labels(network: Network) -> int:
+    """Return how many classes there are at most where the output is an ArgMax over them, else 0."""
+    last = network.nodes[-1].layer if network.nodes else None
+    if not isinstance(last, OnnxPart) or last.operators[-1] not in ("ArgMax", "ArgMin"):
+        return 0
+    return max(math.prod(shape) for shape in last.reads)
 
 
 def _final(network: Network) -> Any:
@@ -235,10 +256,12 @@ def _final(network: Network) -> Any:
     return node.layer if node is not None and isinstance(node.layer, (Sigmoid, Softmax)) else None
 
 
-def _suggested(shape: tuple[int, ...], final: Any, labels: Any) -> str:
+def _suggested(network: Network, shape: tuple[int, ...], final: Any, labels: Any) -> str:
     n_long = sum(size > 1 for size in shape)
     given = None if labels is None else numbers(labels, "labels")
     whole = given is not None and given.dtype.kind in "biu"
+    if outputs_of(network):
+        return "values"
     if n_long > 1:
         return "map" if isinstance(final, Softmax) or (whole and given is not None and given.ndim > 1) else "values"
     if n_long == 1:

@@ -30,18 +30,18 @@ class Choices:
     ----------
     shapes : mapping
         The sizes of inputs' axes by name, the batch first; that of the only input has an empty name.
-    output : str or None
-        The value that is computed: an output of the model, or any inner value.
+    outputs : tuple of str
+        The values that are computed: outputs of the model, or any inner ones; none, if its own are.
     constants : mapping
         The values of inputs by name.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
-    output: str | None
+    outputs: tuple[str, ...]
     constants: Mapping[str, AnyArray]
 
     def __bool__(self) -> bool:
-        return bool(self.shapes or self.output is not None or self.constants)
+        return bool(self.shapes or self.outputs or self.constants)
 
     def refused_for(self, what: str) -> None:
         """Refuse any choice for what was read before."""
@@ -52,7 +52,7 @@ class Choices:
             )
 
 
-NOTHING = Choices({}, None, {})
+NOTHING = Choices({}, (), {})
 
 
 def choices(shapes: Any = None, outputs: Any = None, constants: Any = None) -> Choices:
@@ -62,8 +62,8 @@ def choices(shapes: Any = None, outputs: Any = None, constants: Any = None) -> C
     ----------
     shapes : mapping, sequence of int or None
         The shapes of inputs by name, or that of the only input.
-    outputs : str, sequence of one str or None
-        The name of the value to compute.
+    outputs : str, sequence of str or None
+        The names of the values to compute.
     constants : mapping or None
         Numbers or arrays by the name of an input.
 
@@ -76,16 +76,16 @@ def choices(shapes: Any = None, outputs: Any = None, constants: Any = None) -> C
     --------
     >>> choices((None, 3, 64, 64), ["logits"]).shapes
     {'': (-1, 3, 64, 64)}
-    >>> choices(outputs=["boxes", "scores"])
+    >>> choices(outputs=["boxes", "boxes"])
     Traceback (most recent call last):
-    snnrepro.errors.ModelError: one output can be chosen, got 2: 'boxes', 'scores'
+    snnrepro.errors.ModelError: outputs are chosen by name, each once; got 'boxes', 'boxes'
     """
     by_name = shapes if isinstance(shapes, Mapping) else {} if shapes is None else {"": shapes}
     if constants is not None and not isinstance(constants, Mapping):
         raise ModelError(f"constants are numbers or arrays by the name of an input, got {type(constants).__name__}")
     return Choices(
         {_name(name): _sizes(sizes) for name, sizes in by_name.items()},
-        _output(outputs),
+        _outputs(outputs),
         {_name(name): numbers(value, f"the constant {name!r}") for name, value in (constants or {}).items()},
     )
 
@@ -96,15 +96,16 @@ def _name(name: Any) -> str:
     return name
 
 
-def _output(outputs: Any) -> str | None:
-    if outputs is None or isinstance(outputs, str):
-        return outputs
+def _outputs(outputs: Any) -> tuple[str, ...]:
+    if outputs is None:
+        return ()
+    if isinstance(outputs, str):
+        return (outputs,)
     if not isinstance(outputs, (list, tuple)) or not all(isinstance(name, str) for name in outputs):
         raise ModelError(f"an output is chosen by its name, got {type(outputs).__name__}")
-    if len(outputs) != 1:
-        raise ModelError(f"one output can be chosen, got {len(outputs)}: {listed(outputs)}")
-    name: str = outputs[0]
-    return name
+    if not outputs or len(set(outputs)) < len(outputs):
+        raise ModelError(f"outputs are chosen by name, each once; got {listed(outputs)}")
+    return tuple(outputs)
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:

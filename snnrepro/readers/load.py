@@ -27,9 +27,10 @@ def load(model: Any, shapes: Any = None, outputs: Any = None, constants: Any = N
         The sizes of the input's axes, the batch first, by its name or, where it is the only one, alone:
         ``{"image": (1, 3, 64, 96)}``. They are needed where the model leaves an axis free, and may contradict none;
         -1 or None leaves an axis as it is declared.
-    outputs : str, sequence of one str or None
+    outputs : str, sequence of str or None
         The name of the value that the network gives: an output of the model or any inner value. What it does not need
-        is not looked at. It may be left out where the model has one output.
+        is not looked at. It may be left out where the model has one output. Several stand side by side in the network's
+        output, each flattened, in this order; `Network.shapes` has their shapes.
     constants : mapping or None
         Inputs that become constants, numbers or arrays by name: all but the image. One number fills the declared shape.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 from onnx import ValueInfoProto, numpy_helper
@@ -34,8 +34,8 @@ def narrow(model: onnx.ModelProto, choices: Choices) -> None:
     """
     if choices.constants:
         _set(model, choices.constants)
-    if choices.output is not None:
-        _cut(model.graph, choices.output)
+    if choices.outputs:
+        _cut(model.graph, choices.outputs)
     for name, sizes in choices.shapes.items():
         _give_size(model.graph, name, sizes)
 
@@ -62,25 +62,25 @@ def _set(model: onnx.ModelProto, constants: Mapping[str, AnyArray]) -> None:
     model.ir_version = max(model.ir_version, _IR_VERSION)
 
 
-def _cut(graph: onnx.GraphProto, output: str) -> None:
-    """Leave only what an output needs; it may be any value of the graph."""
-    outputs = [value for value in graph.output if value.name == output]
+def _cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
+    """Leave only what some outputs need; they may be any values of the graph."""
+    declared_outputs = {value.name: value for value in graph.output}
     known = {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
-    if not outputs and output not in known - {""}:
-        raise ModelError(
-            f"the model has no value {output!r}; {near(output, known)}; its outputs: "
-            f"{listed(value.name for value in graph.output)}"
-        )
     sources = free_inputs(graph)
-    nodes, names = needed(graph, output)
-    if names.isdisjoint(value.name for value in sources):
-        found = dict.fromkeys(name for source in sources for name in dependent(graph, source.name))
-        raise ModelError(f"output {output!r} depends on no input; those that do: {listed(found)}")
+    for output in outputs:
+        if output not in declared_outputs and output not in known - {""}:
+            raise ModelError(
+                f"the model has no value {output!r}; {near(output, known)}; its outputs: {listed(declared_outputs)}"
+            )
+        if needed(graph, [output])[1].isdisjoint(value.name for value in sources):
+            found = dict.fromkeys(name for source in sources for name in dependent(graph, source.name))
+            raise ModelError(f"output {output!r} depends on no input; those that do: {listed(found)}")
+    nodes, names = needed(graph, outputs)
     inputs = [value for value in graph.input if value.name in names]
     tensors = [tensor for tensor in graph.initializer if tensor.name in names]
     for field, kept in (
         (graph.node, nodes),
-        (graph.output, outputs[:1] or [ValueInfoProto(name=output)]),
+        (graph.output, [declared_outputs.get(output, ValueInfoProto(name=output)) for output in outputs]),
         (graph.input, inputs),
         (graph.initializer, tensors),
     ):

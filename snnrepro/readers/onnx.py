@@ -6,7 +6,7 @@ import re
 import reprlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -14,23 +14,28 @@ from onnx import AttributeProto, TensorProto
 
 from snnrepro.errors import ModelError, UnsupportedError, one_line
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Reshape, Select
+from snnrepro.network.joined import joined
+from snnrepro.network.layers import FieldError, Function, LeakyReLU, ReLU, Reshape, Select, Sigmoid
 from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transposed_affines
 from snnrepro.readers.choices import NOTHING, Choices
-from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known
+from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known, evaluate_constant
 from snnrepro.readers.float16 import as_float32, computes_float16
+from snnrepro.readers.left import Left, left, part
 from snnrepro.readers.narrow import narrow
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
-from snnrepro.readers.signature import only_input, require_one_output
+from snnrepro.readers.signature import only_input, require_outputs
 from snnrepro.readers.stand_ins import inferred
 from snnrepro.readers.values import Value, Values
+from snnrepro.readers.walk import has_graph
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
     from snnrepro.network.padding import Shape
 
+_PART_ROOM = 2**16  # numbers of a constant that a part is simplified by: shape arithmetic
 _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a float32, and far more time
+_NEURONS = (Function, LeakyReLU, ReLU, Sigmoid)
 _UNSUPPORTED = "this operator is not supported"
 
 
@@ -80,7 +85,7 @@ def _read_model(given: onnx.ModelProto, chosen: Choices) -> Network:
         model = onnx.ModelProto()
         model.CopyFrom(given)
     tensors = Tensors(None)
-    return _Reader(model, tensors, _chosen(model, chosen, tensors)).network({})
+    return _Reader(model, tensors, _chosen(model, chosen, tensors), bool(chosen.outputs)).network({})
 
 
 def _read_file(path: Path, chosen: Choices) -> Network:
@@ -92,7 +97,7 @@ def _read_file(path: Path, chosen: Choices) -> Network:
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
-    return _Reader(rest, tensors, initializers).network({"file": path.name, "sha256": sha256})
+    return _Reader(rest, tensors, initializers, bool(chosen.outputs)).network({"file": path.name, "sha256": sha256})
 
 
 def _chosen(model: onnx.ModelProto, chosen: Choices, tensors: Tensors) -> dict[str, AnyArray]:
@@ -116,16 +121,20 @@ class _Reader:
         Reads the tensors in attributes.
     initializers : dict
         The constants that it holds; the dict is emptied.
+    several : bool
+        Whether it may have several outputs, which then stand side by side.
     """
 
-    def __init__(self, model: onnx.ModelProto, tensors: Tensors, initializers: dict[str, AnyArray]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, tensors: Tensors, initializers: dict[str, AnyArray], several: bool
+    ) -> None:
         graph = model.graph
         held = sum(array.size for array in initializers.values())
         self._model, self._graph, self._tensors = model, graph, tensors
         self._opset = _opset(model)
         self._input, self._batch = only_input(graph, initializers)
-        require_one_output(graph, self._input.name)
-        self._values = Values({**initializers, "": None, self._input.name: self._input}, self._batch)
+        require_outputs(graph, self._input.name, several)
+        self._initializers = dict(initializers)
         initializers.clear()
         # For every name the types of the operators that read it; the empty type for the graph's output.
         self._readers: dict[str, set[str]] = {value.name: {""} for value in graph.output}
@@ -134,24 +143,31 @@ class _Reader:
                 self._readers.setdefault(name, set()).add(proto.op_type)
         # The model's own functions; since onnx 1.10.
         self._functions = {(function.domain, function.name) for function in getattr(model, "functions", ())}
+        self._held = held
+        self._damaged = False  # whether a layer cannot be built of the numbers that it is given, or of so many
+        self._begin()
+
+    def _begin(self) -> None:
+        self._values = Values({**self._initializers, "": None, self._input.name: self._input}, self._batch)
         # How many numbers the arrays of the layers still to come may have: a tied weight is copied where a layer needs
         # it transposed or scaled.
-        self._layer_room = LARGEST_COMPUTED + 4 * held
+        self._layer_room = LARGEST_COMPUTED + 4 * self._held
 
     def network(self, sources: dict[str, str]) -> Network:
         """Return the model as a network."""
-        nodes = self._nodes()
-        names = [value.name for value in self._graph.output]
-        source, output = self._input, self._values.get(names[0])
-        if not isinstance(output, Variable) or names[0] == source.name:
-            raise ModelError(
-                f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
+        nodes = self._all_nodes()
+        names, source = [value.name for value in self._graph.output], self._input
+        outputs = [self._output(name) for name in names]
+        output = outputs[0]
+        if len(names) > 1:
+            given = dict(zip(names, outputs))
+            nodes += joined(
+                {name: value.shape for name, value in given.items()},
+                {name: value.name for name, value in given.items()},
             )
-        if output.folded:
-            raise ModelError(
-                f"output {names[0]!r}: the batch axis must stay first, a Reshape has put other axes into it"
-            )
+            output = Variable(nodes[-1].name, ())
         self._values.clear()  # the layers have what they need of the constants
+        self._initializers.clear()
         if output.name == source.name:  # nothing but Identity, Dropout and the like
             nodes = [Node(names[0], (source.name,), Reshape(source.shape))]
         else:
@@ -160,17 +176,72 @@ class _Reader:
         nodes = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
         return Network(source.name, source.shape, tuple(nodes), sources)
 
-    def _nodes(self) -> list[Node]:
-        """Return the layers of all nodes, or name every node that is in the way."""
+    def _output(self, name: str) -> Variable:
+        output = self._values.get(name)
+        if not isinstance(output, Variable) or name == self._input.name:
+            names = [value.name for value in self._graph.output]
+            raise ModelError(
+                f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}"
+            )
+        if output.folded:
+            raise ModelError(f"output {name!r}: the batch axis must stay first, a Reshape has put other axes into it")
+        return output
+
+    def _all_nodes(self) -> list[Node]:
+        """Return the layers of all nodes, the ends that cannot be read left as they are; or name all in the way."""
+        nodes, first = self._nodes(Left())
+        unread, problems = dict(first), first
+        outputs = [value.name for value in self._graph.output]
+        sound = not self._damaged and self._batch in (1, FREE_BATCH)  # a part computes one image at a time
+        while problems:
+            ends = left(self._graph, unread, self._values.is_constant) if sound else None
+            if ends is None:
+                raise self._refusal(first)
+            self._begin()
+            nodes, problems = self._nodes(ends)
+            try:
+                if not problems:
+                    nodes += [self._part(name) for name in outputs if name not in self._values]
+            except ModelError as error:
+                problems = {place: f"{problem}; {error}" for place, problem in first.items()}
+            if problems.keys() <= unread.keys():
+                if problems or not any(isinstance(node.layer, _NEURONS) for node in nodes):
+                    raise self._refusal({**first, **problems})
+                return nodes
+            unread.update(problems)
+        return nodes
+
+    def _computed(self, proto: onnx.NodeProto, inputs: Sequence[AnyArray | None]) -> dict[str, AnyArray]:
+        """Return the outputs of a node that reads constants, for one image."""
+        return evaluate_constant(proto, inputs, self._attributes(proto), self._opset, 1, _PART_ROOM)
+
+    def _refusal(self, problems: Mapping[int, str]) -> UnsupportedError:
+        lines = [problems[place] for place in sorted(problems)]
+        return UnsupportedError(lines, _hint(self._graph, lines))
+
+    def _part(self, name: str) -> Node:
+        """Return what computes a value as ONNX computes it, from what is read here."""
+        given = {key: value for key, value in self._values.items() if isinstance(value, Variable) and key != name}
+        layer, read = part(self._model, name, given, self._initializers, self._computed)
+        for key in read:
+            if given[key].folded or given[key].bound is not None:
+                raise ModelError(f"it cannot be left to onnxruntime either: {key!r} is not held as it is in the model")
+        self._values[name] = Variable(name, layer.shape)
+        return Node(name, tuple(given[key].name for key in read), layer)
+
+    def _nodes(self, ends: Left) -> tuple[list[Node], dict[int, str]]:
+        """Return the layers of all nodes but those of the tail, and what is wrong with each that cannot be read."""
         nodes: list[Node] = []
-        problems: list[str] = []
+        problems: dict[int, str] = {}
         later = {name: index for index, proto in enumerate(self._graph.node) for name in proto.output}
         failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
         shapes: dict[str, Shape] | None = None  # of what stands in for what failed
         for index, proto in enumerate(self._graph.node):
+            if index in ends.tail:
+                continue
             # What nothing gives would be computed at run time too, for all that is known.
             reads_computed = any(failed.get(name, not self._values.is_constant(name)) for name in proto.input)
-            computed = reads_computed or _has_graph(proto)
+            computed = reads_computed or has_graph(proto)
             outputs = dict.fromkeys(filter(None, proto.output), computed and proto.op_type != "Shape")
             try:
                 missing = [name for name in proto.input if name not in self._values and name not in failed]
@@ -181,16 +252,21 @@ class _Reader:
                 twice = [name for name in proto.output if name and (name in self._values or name in failed)]
                 if twice:
                     raise ModelError(f"its outputs {twice} are assigned twice")
-                if failed.keys().isdisjoint(proto.input):
+                if index in ends.head:
+                    nodes += self._head(proto, failed)
+                elif failed.keys().isdisjoint(proto.input):
                     nodes += self._checked(proto)
                 else:  # it reads a node that is in the list of problems already
                     self._check_supported(proto, computed)
                     if not computed:
                         check_known(proto)
                     failed.update(outputs)
+                    if ends.head:
+                        raise ModelError("it reads what is not float32")
             except ModelError as error:
+                self._damaged |= isinstance(error, FieldError)
                 label = f"{proto.op_type} {proto.name or f'#{index}'!r}"
-                problems.append(f"{label}: {error}")
+                problems[index] = f"{label}: {error}"
                 if shapes is None:
                     shapes = inferred(self._model, self._values, self._input, self._batch)
                 for name, at_run_time in outputs.items():
@@ -198,8 +274,20 @@ class _Reader:
                         self._values[name] = Variable(name, shapes[name])
                     else:
                         failed[name] = at_run_time
-        if problems:
-            raise UnsupportedError(problems, _hint(self._graph, problems))
+        return nodes, problems
+
+    def _head(self, proto: onnx.NodeProto, failed: dict[str, bool]) -> list[Node]:
+        """Return the parts that give a node's outputs as ONNX computes them; of those that layers cannot read, none."""
+        source = {self._input.name: self._input}
+        nodes = []
+        for name in filter(None, proto.output):
+            try:
+                layer, _ = part(self._model, name, source, self._initializers, self._computed, any_type=False)
+            except ModelError:
+                failed[name] = True  # what reads it is left, too
+                continue
+            self._values[name] = Variable(name, layer.shape)
+            nodes.append(Node(name, (self._input.name,), layer))
         return nodes
 
     def _checked(self, proto: onnx.NodeProto) -> list[Node]:
@@ -209,6 +297,7 @@ class _Reader:
                 nodes = self._layers(proto)
             self._layer_room -= sum(map(_size, nodes))
             if self._layer_room < 0:
+                self._damaged = True
                 raise ModelError("with it, the layers would have several times the numbers that the model holds")
         except ModelError:
             raise
@@ -320,11 +409,6 @@ def _opset(model: onnx.ModelProto) -> int:
     if not 1 <= opset <= 1000:
         raise ModelError(f"ONNX has no operator set {opset}")
     return int(opset)
-
-
-def _has_graph(proto: onnx.NodeProto) -> bool:
-    """Whether a node computes by a graph of its own (Loop, If, Scan), which may read what its inputs do not name."""
-    return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in proto.attribute)
 
 
 def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:

@@ -72,14 +72,14 @@ _SET = (
 )
 
 
-def require_one_output(graph: onnx.GraphProto, source: str) -> None:
-    """Refuse a graph that has none or several outputs, and tell those that depend on its input."""
-    if len(graph.output) != 1:
+def require_outputs(graph: onnx.GraphProto, source: str, several: bool) -> None:
+    """Refuse a graph that has no output, or several that nobody has chosen, and tell those that depend on its input."""
+    if len(graph.output) != 1 and not (several and graph.output):
         names = [value.name for value in graph.output]
         raise ModelError(
             f"one output, computed from the input, is needed; the model's outputs are {reprlib.repr(names)}; choose "
             f"one that depends on the input ({listed(dependent(graph, source))}): --output-name NAME, in Python "
-            "outputs=NAME"
+            "outputs=NAME; or several, side by side"
         )
 
 

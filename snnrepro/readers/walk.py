@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
+
+from onnx import AttributeProto
 
 if TYPE_CHECKING:
     import onnx
+
+
+def has_graph(proto: onnx.NodeProto) -> bool:
+    """Whether a node computes by a graph of its own (Loop, If, Scan), which may read what its inputs do not name."""
+    return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in proto.attribute)
 
 
 def reads(node: onnx.NodeProto) -> set[str]:
@@ -21,13 +28,13 @@ def reads(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def needed(graph: onnx.GraphProto, output: str) -> tuple[list[onnx.NodeProto], set[str]]:
-    """Return the nodes that a value is computed by, in their order, and the names of all values that they read."""
+def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Return the nodes that values are computed by, in their order, and the names of all values that they read."""
     giving: dict[str, list[int]] = {}
     for index, node in enumerate(graph.node):
         for name in node.output:
             giving.setdefault(name, []).append(index)
-    names, waiting = {output}, [output]
+    names, waiting = set(outputs), list(outputs)
     kept: set[int] = set()
     while waiting:
         for index in giving.get(waiting.pop(), ()):

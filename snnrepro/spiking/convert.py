@@ -12,7 +12,7 @@ from snnrepro.arrays import frozen
 from snnrepro.errors import DataError, ModelError
 from snnrepro.inputs import checked_images
 from snnrepro.network.graph import Network
-from snnrepro.network.layers import ReLU
+from snnrepro.network.layers import OnnxPart, ReLU
 from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
@@ -26,6 +26,7 @@ from snnrepro.spiking.recipes import RECIPES, Recipe
 from snnrepro.spiking.run import within
 from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
+from snnrepro.spiking.synops import shares
 from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def convert(
     seed: int = 0,
     task: str | None = None,
     progress: Progress | None = None,
+    most_as_is: float = 0.5,
 ) -> SpikingNetwork:
     """Turn a trained network into a spiking one, without retraining.
 
@@ -82,6 +84,9 @@ def convert(
         labels say so: see `snnrepro.network.task.task_of`.
     progress : callable, optional
         Called with the fraction of the work done since the last call.
+    most_as_is : float
+        The largest share of the multiply-adds, from 0 to 1, that may lie in parts of the model that are no spiking
+        network but stay as they are (see `snnrepro.network.layers.OnnxPart`).
 
     Returns
     -------
@@ -93,8 +98,8 @@ def convert(
     UnsupportedError
         A nonlinearity stands where a spiking network cannot have it; all such nodes are named.
     ModelError
-        Nothing in the network would spike; the recipe or the task is unknown, or no number of steps tried keeps the
-        loss under `max_loss`.
+        Nothing in the network would spike, or more of it than `most_as_is` would stay as it is; the recipe or the task
+        is unknown, or no number of steps tried keeps the loss under `max_loss`.
     DataError
         Calibration images are missing, or of the wrong shape; labels name no class, or the trained network itself does
         not answer them better than chance.
@@ -130,6 +135,15 @@ def convert(
             "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
             "one of them between its layers"
         )
+    if not is_number(most_as_is, at_least=0, at_most=1):
+        raise ModelError(f"most_as_is must be a share from 0 to 1, got {most_as_is!r}")
+    counted = shares(schedule)
+    if counted.as_is > most_as_is * counted.total:
+        raise ModelError(
+            f"{100 * counted.as_is / counted.total:.1f} % of the multiply-adds lie in parts that stay as they are "
+            f"({_parts(schedule)}), at most {100 * most_as_is:g} % may: hardly anything would spike; allow it with "
+            "--most-as-is 1, in Python most_as_is=1"
+        )
     images = given = None
     if calibration is not None:
         images, given = gathered(calibration, network.input_shape, MOST_IMAGES if max_loss is None else None)
@@ -163,6 +177,11 @@ def convert(
         found = cheapest(meaning, meaning.answers(network.forward(x)), x, labels, max_loss, made_for, guesses)
         done(left)
         return found
+
+
+def _parts(schedule: Schedule) -> str:
+    operators = [node.layer.operators for node in schedule.network.nodes if isinstance(node.layer, OnnxPart)]
+    return ", ".join(dict.fromkeys(operator for of_one in operators for operator in of_one))
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:

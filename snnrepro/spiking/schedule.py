@@ -15,8 +15,11 @@ from snnrepro.network.layers import (
     LeakyReLU,
     MaxPool,
     Multiply,
+    OnnxPart,
+    Pad,
     Reduce,
     ReLU,
+    Reshape,
     Sigmoid,
     Softmax,
 )
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _SQUASHING = (Sigmoid, Softmax, Function)
 _CURVED = (Sigmoid, Function)
 """Functions of one number, which rectifiers can be fitted to."""
+_MOVING = (Pad, Reshape)
 _OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
 """Layers that belong before the readout, where they are neurons or read their spikes."""
 
@@ -50,7 +54,8 @@ class Schedule:
     readers : mapping of str to tuple of Node
         By value, the `nodes` that read it, in order.
     tail : Network or None
-        What is computed once, from the readout: a softmax, a sigmoid; None where nothing stands behind it.
+        What is computed once, from the readout: a softmax, a sigmoid, a part of the model left as it is; None where
+        nothing stands behind it.
     """
 
     network: Network
@@ -70,7 +75,7 @@ def schedule_of(network: Network) -> Schedule:
         A softmax or a function stands before neurons or weights, or the readout is not one value; all such nodes are
         named.
     """
-    behind = _depending_on(_with_layers(_SQUASHING, network.nodes), network.nodes)
+    behind = behind_readout(network)
     readout = _readout(network, behind)
     nodes = tuple(node for node in network.nodes if node.name not in behind)
     tail = tuple(node for node in network.nodes if node.name in behind and readout != network.nodes[-1].name)
@@ -84,16 +89,32 @@ def schedule_of(network: Network) -> Schedule:
     )
 
 
+def behind_readout(network: Network) -> set[str]:
+    """Return the names of what is computed from the readout: what depends on a softmax, a function, a part left as is.
+
+    A part that no rectifier stands before is none: it is computed from the image. Where several values would be read
+    out, what only moves their numbers is computed behind the readout, too.
+    """
+    nodes = network.nodes
+    driven = _depending_on(_with_layers((ReLU, LeakyReLU), nodes), nodes)
+    parts = [node for node in _with_layers((OnnxPart,), nodes) if node.name in driven]
+    behind = _depending_on([*_with_layers(_SQUASHING, nodes), *parts], nodes)
+    while len(read_by(behind, nodes)) > 1:
+        read, readers = read_by(behind, nodes), readers_of(nodes)
+        moving = [node.name for node in _with_layers(_MOVING, nodes) if node.name in read]
+        moved = {name for name in moving if behind.issuperset(reader.name for reader in readers[name])}
+        if not moved:
+            break
+        behind |= moved
+    return behind
+
+
 def curved_inside(network: Network) -> list[Node]:
-    """Return the functions of one number that stand before neurons or weights, or several of which would be read out.
+    """Return the functions of one number that stand before neurons or weights.
 
     Those at the output, behind the readout, stay as they are.
     """
-    nodes = network.nodes
-    curved = _with_layers(_CURVED, nodes)
-    inside = [node for node in curved if _inside(node, nodes)]
-    outside = [node for node in _with_layers(_SQUASHING, nodes) if node not in inside]
-    return inside if len(_read_by(_depending_on(outside, nodes), nodes)) <= 1 else curved
+    return [node for node in _with_layers(_CURVED, network.nodes) if _inside(node, network.nodes)]
 
 
 def is_maximum(node: Node) -> bool:
@@ -128,7 +149,7 @@ def _depending_on(sources: Iterable[Node], nodes: Iterable[Node]) -> set[str]:
     return names
 
 
-def _read_by(names: set[str], nodes: Iterable[Node]) -> list[str]:
+def read_by(names: set[str], nodes: Iterable[Node]) -> list[str]:
     """Return the values that the nodes of these names read, besides each other's."""
     return sorted({name for node in nodes if node.name in names for name in node.inputs} - names)
 
@@ -139,8 +160,9 @@ def _readout(network: Network, behind: set[str]) -> str:
     if output not in behind:
         return output
     tail = [node for node in network.nodes if node.name in behind]
-    problems = [problem for node in tail if isinstance(node.layer, _SQUASHING) for problem in _inside(node, tail)]
-    read = _read_by(behind, network.nodes)
+    ends = [node for node in tail if isinstance(node.layer, (*_SQUASHING, OnnxPart))]
+    problems = [problem for node in ends for problem in _inside(node, tail)]
+    read = read_by(behind, network.nodes)
     if len(read) > 1 and not problems:
         problems = [
             f"{type(node.layer).__name__} {node.name!r}: it reads {sorted(set(node.inputs) & set(read))}, and only one "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable
 import numpy as np
 
 from snnrepro.arrays import frozen
-from snnrepro.network.layers import Conv, ConvTranspose, Dense
+from snnrepro.network.layers import Conv, ConvTranspose, Dense, OnnxPart
 
 if TYPE_CHECKING:
     from snnrepro.arrays import IntArray
@@ -66,24 +66,37 @@ class Shares:
         Of layers that spikes reach: additions, one for each spike and weight.
     image : int
         Of layers that read the image: computed once, as trained.
+    as_is : int
+        Of parts before the first neurons or behind the last ones that stay as they are: computed once, by onnxruntime.
     """
 
     spiking: int
     image: int
+    as_is: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.spiking + self.image + self.as_is
 
     def __str__(self) -> str:
-        total = max(1, self.spiking + self.image)
+        def percent(part: int) -> str:
+            return f"{100 * part / max(1, self.total):.1f} %"
+
+        as_is = f", {percent(self.as_is)} in parts that stay as they are, computed once" if self.as_is else ""
         return (
-            f"{self.spiking + self.image:,} multiply-adds per image: {100 * self.spiking / total:.1f} % in layers that "
-            f"read spikes, {100 * self.image / total:.1f} % in layers that read the image, computed once as trained"
+            f"{self.total:,} multiply-adds per image: {percent(self.spiking)} in layers that read spikes, "
+            f"{percent(self.image)} in layers that read the image, computed once as trained{as_is}"
         )
 
 
 def shares(schedule: Schedule) -> Shares:
     """Return which of a network's multiply-accumulate operations spikes take over."""
-    driven = [node for node in schedule.network.nodes if schedule.driven.intersection(node.inputs)]
+    parts = [node for node in schedule.network.nodes if isinstance(node.layer, OnnxPart)]
+    layers = [node for node in schedule.network.nodes if node not in parts]
+    driven = [node for node in layers if schedule.driven.intersection(node.inputs)]
     spiking = _macs(driven, schedule.network)
-    return Shares(spiking, macs(schedule.network) - spiking)
+    return Shares(spiking, _macs(layers, schedule.network) - spiking, _macs(parts, schedule.network))
 
 
 def macs(network: Network) -> int:
@@ -106,6 +119,8 @@ def _macs(nodes: Iterable[Node], network: Network) -> int:
             total += layer.weights.size * math.prod(shapes[node.name][:-1])
         elif isinstance(layer, Conv):
             total += layer.weights.size * math.prod(shapes[node.name][1:])
+        elif isinstance(layer, OnnxPart):
+            total += layer.multiply_adds
         elif isinstance(layer, ConvTranspose):
             total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
     return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
 from snnrepro.network.layers import (
     Add,
@@ -16,6 +17,7 @@ from snnrepro.network.layers import (
     LeakyReLU,
     MaxPool,
     Multiply,
+    OnnxPart,
     Pad,
     Reduce,
     ReLU,
@@ -25,6 +27,17 @@ from snnrepro.network.layers import (
     Softmax,
     Transpose,
 )
+
+
+def running_sum(shape=(4, 4, 4)):
+    """Return a part of an ONNX model that no layer computes: a sum along the first axis, serialised."""
+    axis = numpy_helper.from_array(np.array(1, np.int64), "axis")
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *shape)) for name in "xy")
+    graph = helper.make_graph([helper.make_node("CumSum", ["x", "axis"], ["y"])], "part", [given], [made], [axis])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)])
+    model.ir_version = 7
+    return np.frombuffer(model.SerializeToString(), np.uint8)
+
 
 NO_PADS = ((0, 0), (0, 0))
 _ONES = (1, 1)
@@ -48,6 +61,7 @@ _LAYERS = [
     Transpose((1, 2, 0)),
     Pad(((0, 0), *NO_PADS), 1.0),
     Select((None, (0, 0, 3), None)),
+    OnnxPart(running_sum(), ((4, 4, 4),), (4, 4, 4), 5),
 ]
 GOOD = {type(layer): layer for layer in _LAYERS}
 READS = {Multiply: 2}
@@ -74,6 +88,12 @@ _CONVOLUTION = {
 _POOL = {"kernel": [*_SIZES, ()], "strides": _PER_AXIS, "dilations": _PER_AXIS, "pads": _POOL_PADS}
 
 BAD = {
+    OnnxPart: {
+        "model": [*_NUMBERS, b"bytes", 1.0, np.zeros(3), np.zeros((2, 2), np.uint8), np.zeros(0, np.uint8)],
+        "reads": [*_TEXT, None, 1, (), (1,), ((1, 0),), ((1, 1.0),), (None,), "11", ((1, 2**40),)],
+        "shape": [*_TEXT, None, 1, np.ones(2), (1, 0), (-1, 1), (1.0, 1), "11", (1, 2**40)],
+        "multiply_adds": [*_WHOLE, -1],
+    },
     Dense: {
         "weights": [*_NUMBERS, 1.0, np.ones(4), np.ones((4, 3, 1))],
         "bias": [*_NUMBERS, 0.0, np.zeros(2), np.zeros(4), np.zeros(1), np.zeros((1, 3))],

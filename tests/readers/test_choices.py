@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import snnrepro
 from snnrepro.frameworks.onnxruntime import session
+from snnrepro.network.task import task_of
 from snnrepro.readers.onnx import read_onnx
 
 TOLERANCE = 1e-5  # of the largest number: float32 sums in another order
@@ -140,6 +141,17 @@ def test_a_chosen_output_is_read_and_what_it_does_not_need_is_not_looked_at(outp
     _assert_same(network.forward(x), _answer(model, output, x=x))
 
 
+def test_several_chosen_outputs_stand_side_by_side_in_their_order():
+    model, x = _convolved(("n", 2, 7, 12)), _random(5, 2, 7, 12, seed=2)
+    names = ["pooled", "wide", "hidden"]
+    network = snnrepro.load(model, outputs=names)
+    wanted = [_answer(model, name, x=x) for name in names]
+    _assert_same(network.forward(x), np.concatenate([value.reshape(5, -1) for value in wanted], axis=1))
+    assert [network.shapes[name] for name in names] == [value.shape[1:] for value in wanted]
+    assert snnrepro.verify(model, None, x, outputs=names).passed
+    assert task_of(network).name == "values"  # the largest of the scores of several outputs answers nothing
+
+
 def test_the_weights_of_another_output_may_be_missing(tmp_path):
     model, x = _convolved(("n", 2, 7, 12)), _random(5, 2, 7, 12, seed=2)
     wanted = _answer(model, "hidden", x=x)
@@ -154,8 +166,12 @@ def test_the_weights_of_another_output_may_be_missing(tmp_path):
 
 
 def test_a_chosen_output_that_needs_the_node_in_the_way_names_it():
+    model = _convolved(("n", 2, 7, 12))
+    behind = ("Conv", ["strange", "v"], "a"), ("Relu", ["a"], "b"), ("Conv", ["b", "again"], "c")
+    model.graph.node.extend(helper.make_node(kind, given, [made]) for kind, given, made in behind)
+    model.graph.initializer.append(numpy_helper.from_array(_random(1, 4, 1, 1), "again"))
     with pytest.raises(snnrepro.UnsupportedError) as refusal:
-        snnrepro.load(_convolved(("n", 2, 7, 12)), outputs="strange")
+        snnrepro.load(model, outputs="c")
     assert "Hardmax 'unsupported'" in refusal.value.problems[0]
 
 
@@ -184,13 +200,13 @@ def test_the_input_itself_is_no_output():
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (["wide", "pooled"], "one output can be chosen, got 2: 'wide', 'pooled'"),
-        ([], "one output can be chosen, got 0: none"),
+        (["wide", "wide"], "outputs are chosen by name, each once; got 'wide', 'wide'"),
+        ([], "outputs are chosen by name, each once; got none"),
         (5, "an output is chosen by its name, got int"),
         ([5], "an output is chosen by its name, got list"),
     ],
 )
-def test_more_than_one_output_or_what_is_no_name_is_refused(outputs, message):
+def test_an_output_named_twice_or_what_is_no_name_is_refused(outputs, message):
     assert _said(_convolved(), outputs=outputs) == message
 
 

@@ -34,9 +34,10 @@ def test_every_unsupported_node_is_named():
         _node("Relu", ["b"], "c"),
         _node("Sign", ["c"], "d"),
         _node("Relu", ["d"], "e"),
+        _node("MatMul", ["e", "v"], "f"),
     ]
     with pytest.raises(snnrepro.ModelError) as refusal:
-        snnrepro.load(model_proto(nodes, [_tensor("w", WEIGHTS)], "input", (2,), "e"))
+        snnrepro.load(model_proto(nodes, [_tensor("w", WEIGHTS), _tensor("v", WEIGHTS.T)], "input", (2,), "f"))
     message = str(refusal.value)
     assert "LRN 'the LRN'" in message
     assert "Sign 'the Sign'" in message
@@ -225,9 +226,16 @@ def test_another_minimum_or_maximum_is_read_too(what):
     [("wide", "a bound of shape"), ("minus", "leaves one number only"), ("zero", "leaves one number only")],
 )
 def test_a_minimum_that_widens_or_leaves_one_number_is_refused(bound, message):
-    nodes = [_node("Relu", ["input"], "a"), _node("Min", ["a", bound], "y")]
+    nodes = [
+        _node("MatMul", ["input", "eye"], "a"),
+        _node("Relu", ["a"], "b"),
+        _node("Min", ["b", bound], "c"),
+        _node("Relu", ["c"], "d"),
+        _node("MatMul", ["d", "eye"], "y"),
+    ]
+    tensors = [*NUMBERS, _tensor("eye", np.eye(2, dtype=np.float32))]
     with pytest.raises(snnrepro.ModelError, match=f"the Min': .*{message}"):
-        snnrepro.load(model_proto(nodes, NUMBERS, "input", (2,), "y"))
+        snnrepro.load(model_proto(nodes, tensors, "input", (2,), "y"))
 
 
 @pytest.mark.parametrize("op_types", [["Identity"], ["Dropout"], ["Identity", "Dropout"], ["Reshape"]])

@@ -116,6 +116,21 @@ _UNSOUND = {
 }
 
 
+def _between_neurons(nodes, last):
+    """Return the nodes with neurons before and behind them: none of them can be left as it is."""
+    kernel = helper.make_node(
+        "Constant", [], ["k"], value=numpy_helper.from_array(np.eye(3, dtype=np.float32)[..., None, None])
+    )
+    first = [helper.make_node("Conv", ["x", "k"], ["c"]), helper.make_node("Relu", ["c"], ["r"])]
+    inner = []
+    for node in nodes:
+        inner.append(helper.make_node(node.op_type, [], list(node.output), name=node.name))
+        inner[-1].attribute.extend(node.attribute)
+        inner[-1].input.extend("r" if name == "x" else name for name in node.input)
+    behind = [("Conv", [last, "k"], "d"), ("Relu", ["d"], "e"), ("Conv", ["e", "k"], "y")]
+    return [kernel, *first, *inner, *(helper.make_node(kind, given, [made]) for kind, given, made in behind)]
+
+
 @pytest.mark.skipif(not CAN_INFER, reason="this onnx cannot be asked for shapes: nothing stands in for a failed value")
 @given(st.lists(st.sampled_from([*_SOUND, *_UNSOUND]), min_size=2, max_size=8).filter(set(_UNSOUND).intersection))
 def test_every_node_in_the_way_is_named_and_no_other(kinds):
@@ -130,7 +145,10 @@ def test_every_node_in_the_way_is_named_and_no_other(kinds):
             in_the_way.append(f"n{index}")
         if kind == "MaxPool":  # larger than what it reads: nothing can be known of the rest
             break
-    nodes.append(helper.make_node("Relu", [before], ["y"], name="last"))
+    if kind == "MaxPool":
+        nodes.append(helper.make_node("Relu", [before], ["y"], name="last"))
+    else:
+        nodes = _between_neurons(nodes, before)
     said = _said(nodes, {"s": [-1, 0, 0, 0]}, ("n", 3, 8, 20))
     assert re.findall(r"^  \w+ '(\w+)':", said, re.MULTILINE) == in_the_way
 

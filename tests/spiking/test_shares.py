@@ -88,7 +88,7 @@ def test_every_command_says_which_share_spikes(tmp_path):
     network = _mlp(ReLU(), ReLU(), Softmax((0,)))
     network.save(tmp_path / "net.npz")
     np.savez(tmp_path / "data.npz", x=X)
-    expected = {"spiking": 12 + 6, "image": 20}
+    expected = {"spiking": 12 + 6, "image": 20, "as_is": 0}
     said = "38 multiply-adds per image: 47.4 % in layers that read spikes"
     spiking, data = tmp_path / "s.npz", tmp_path / "data.npz"
     for arguments in (

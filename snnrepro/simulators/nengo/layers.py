@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
@@ -17,6 +18,7 @@ from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    OnnxPart,
     Pad,
     Reduce,
 )
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from snnrepro.network.graph import Node
     from snnrepro.network.layers import Pads
     from snnrepro.spiking.network import SpikingNetwork
+
+
+_IMAGES = 256
+"""Of which a part's value is remembered: as many as are simulated together."""
 
 
 class LayerWriter:
@@ -212,6 +218,27 @@ class LayerWriter:
         image = whole(None, self.shapes[node.inputs[0]]).moved(layer)
         self.constant(np.where(image.indices == PADDING, np.float32(layer.value), 0), target)
 
+    def _part(self, node: Node, target: Any) -> None:
+        """Compute a part of the model that depends on the image alone; of each image once, not in every step."""
+        layer: Any = node.layer
+        views = [self.values[name] for name in node.inputs]
+        sizes = [view.indices.size for view in views]
+
+        @lru_cache(maxsize=_IMAGES)
+        def value(image: bytes) -> AnyArray:
+            numbers = np.split(np.frombuffer(image, np.float32), np.cumsum(sizes)[:-1])
+            result: AnyArray = layer(*(part.reshape(1, *view.shape) for part, view in zip(numbers, views)))
+            return result.reshape(-1)
+
+        computed = self.nengo.Node(
+            lambda _, x: value(x.astype(np.float32).tobytes()), size_in=sum(sizes), size_out=target.size_in
+        )
+        start = 0
+        for view, size in zip(views, sizes):
+            self.connect(self.picked(view), computed[start : start + size])
+            start += size
+        self.connect(computed, target)
+
 
 _WRITERS: Mapping[type, Callable[[LayerWriter, Any, Any], None]] = {
     Dense: LayerWriter._dense,
@@ -223,6 +250,7 @@ _WRITERS: Mapping[type, Callable[[LayerWriter, Any, Any], None]] = {
     Add: LayerWriter._add,
     Concat: LayerWriter._concat,
     Pad: LayerWriter._pad,
+    OnnxPart: LayerWriter._part,
 }
 
 
