@@ -132,7 +132,7 @@ class _Reader:
         held = sum(array.size for array in initializers.values())
         self._model, self._graph, self._tensors = model, graph, tensors
         self._opset = _opset(model)
-        self._input, self._batch = only_input(graph, initializers)
+        self._input, self._batch, self._unreadable = only_input(graph, initializers)
         require_outputs(graph, self._input.name, several)
         self._initializers = dict(initializers)
         initializers.clear()
@@ -215,7 +215,9 @@ class _Reader:
         """Return the outputs of a node that reads constants, for one image."""
         return evaluate_constant(proto, inputs, self._attributes(proto), self._opset, 1, _PART_ROOM)
 
-    def _refusal(self, problems: Mapping[int, str]) -> UnsupportedError:
+    def _refusal(self, problems: Mapping[int, str]) -> ModelError:
+        if self._unreadable:
+            return ModelError(self._unreadable)
         lines = [problems[place] for place in sorted(problems)]
         return UnsupportedError(lines, _hint(self._graph, lines))
 
@@ -234,7 +236,8 @@ class _Reader:
         nodes: list[Node] = []
         problems: dict[int, str] = {}
         later = {name: index for index, proto in enumerate(self._graph.node) for name in proto.output}
-        failed: dict[str, bool] = {}  # name -> whether it would be computed at run time
+        strange = {self._input.name} if self._unreadable else set()  # what no layer can read, only what is left
+        failed = dict.fromkeys(strange, True)  # name -> whether it would be computed at run time
         shapes: dict[str, Shape] | None = None  # of what stands in for what failed
         for index, proto in enumerate(self._graph.node):
             if index in ends.tail:
@@ -253,7 +256,8 @@ class _Reader:
                 if twice:
                     raise ModelError(f"its outputs {twice} are assigned twice")
                 if index in ends.head:
-                    nodes += self._head(proto, failed)
+                    nodes += self._head(proto, strange)
+                    failed.update(dict.fromkeys(strange, True))
                 elif failed.keys().isdisjoint(proto.input):
                     nodes += self._checked(proto)
                 else:  # it reads a node that is in the list of problems already
@@ -261,7 +265,7 @@ class _Reader:
                     if not computed:
                         check_known(proto)
                     failed.update(outputs)
-                    if ends.head:
+                    if not strange.isdisjoint(proto.input):
                         raise ModelError("it reads what is not float32")
             except ModelError as error:
                 self._damaged |= isinstance(error, FieldError)
@@ -276,15 +280,15 @@ class _Reader:
                         failed[name] = at_run_time
         return nodes, problems
 
-    def _head(self, proto: onnx.NodeProto, failed: dict[str, bool]) -> list[Node]:
-        """Return the parts that give a node's outputs as ONNX computes them; of those that layers cannot read, none."""
+    def _head(self, proto: onnx.NodeProto, strange: set[str]) -> list[Node]:
+        """Return the parts that give a node's outputs as ONNX computes them; what no layer can read is `strange`."""
         source = {self._input.name: self._input}
         nodes = []
         for name in filter(None, proto.output):
             try:
                 layer, _ = part(self._model, name, source, self._initializers, self._computed, any_type=False)
             except ModelError:
-                failed[name] = True  # what reads it is left, too
+                strange.add(name)
                 continue
             self._values[name] = Variable(name, layer.shape)
             nodes.append(Node(name, (self._input.name,), layer))

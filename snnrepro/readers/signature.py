@@ -25,8 +25,11 @@ _MOVING = frozenset(("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "
 """Operators that give the numbers that they read, of whatever type."""
 
 
-def only_input(graph: onnx.GraphProto, initializers: Container[str]) -> tuple[Variable, int]:
-    """Return the graph's one input that is no constant, and the size of its batch axis."""
+def only_input(graph: onnx.GraphProto, initializers: Container[str]) -> tuple[Variable, int, str]:
+    """Return the graph's one input that is no constant, the size of its batch axis, and why no layer can read it.
+
+    Nothing, if one can. Other numbers than float32 (those of words, say) can be read by what is left as it is alone.
+    """
     inputs = [value for value in graph.input if value.name not in initializers]
     if len(inputs) != 1 or not inputs[0].name:
         names = [value.name for value in inputs]
@@ -35,14 +38,16 @@ def only_input(graph: onnx.GraphProto, initializers: Container[str]) -> tuple[Va
         several = f"; {_SET}" if len(inputs) > 1 else ""
         shown = ", ".join(map(described, inputs[:8])) + (", ..." if len(inputs) > 8 else "")
         raise ModelError(f"one input is needed, the model has {len(inputs)}{shown and ': ' + shown}{lost}{several}")
-    where, tensor = f"input {listed([inputs[0].name])}", inputs[0].type.tensor_type
+    where, tensor, unreadable = f"input {listed([inputs[0].name])}", inputs[0].type.tensor_type, ""
     if tensor.elem_type != TensorProto.FLOAT and not (
         tensor.elem_type in _NUMBERS and _becomes_float32(graph, inputs[0].name)
     ):
-        raise ModelError(
+        unreadable = (
             f"{where}: float32 is needed, got type {type_name(tensor.elem_type)} (float16, float64 and whole numbers "
-            "are accepted where nothing but a Cast to float32 reads them)"
+            "are accepted where nothing but a Cast to float32 reads them, or before the first neurons)"
         )
+        if tensor.elem_type not in _NUMBERS:
+            raise ModelError(unreadable)
     dims = tensor.shape.dim
     free = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
     if not dims or free:
@@ -59,7 +64,8 @@ def only_input(graph: onnx.GraphProto, initializers: Container[str]) -> tuple[Va
         raise ModelError(
             f"{where}: {reprlib.repr(shape)} has more than {LARGEST} numbers for one image, or more than 16 axes"
         )
-    return Variable(inputs[0].name, shape), int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
+    batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else FREE_BATCH
+    return Variable(inputs[0].name, shape), batch, unreadable
 
 
 _LOST = (

@@ -357,7 +357,7 @@ def test_images_that_are_computed_with_before_they_are_cast_are_refused(node):
     said = _said(_bytes(TensorProto.INT32, [helper.make_node(node, ["x"], ["computed"])], "computed"))
     assert said == (
         "input 'x': float32 is needed, got type INT32 (float16, float64 and whole numbers are accepted where nothing "
-        "but a Cast to float32 reads them)"
+        "but a Cast to float32 reads them, or before the first neurons)"
     )
 
 

@@ -66,6 +66,12 @@ def _case(name):
         nodes += [("CumSum", ["b", "one"], "c", {}), ("Shape", ["r"], "s", {}), ("Gather", ["s", "zero"], "t", {})]
         nodes += [("Concat", ["t", "rest"], "z", {"axis": 0}), ("Reshape", ["c", "z"], "y", {})]
         return _model(nodes, [*constants, one, _ints("zero", 0), _ints("rest", 2, 3)], (12,)), ("CumSum",)
+    if name == "words":
+        nodes = [("Gather", ["t", "x"], "e", {}), ("Transpose", ["e"], "u", {"perm": [0, 2, 1]})]
+        nodes += [("Conv", ["u", "k"], "c", {}), ("Relu", ["c"], "r", {}), ("Conv", ["r", "l"], "d", {})]
+        nodes += [("Relu", ["d"], "s", {}), ("GlobalMaxPool", ["s"], "y", {})]
+        constants = [_weights("t", 30, 4), _weights("k", 5, 4, 3), _weights("l", 6, 5, 2)]
+        return _model(nodes, constants, (9,), kind=TensorProto.INT64), ("Gather",)
     nodes = [  # "recurrent": the sequence comes first, behind it the batch
         ("Conv", ["x", "k"], "c", {"pads": [1, 1]}),
         ("Relu", ["c"], "r", {}),
@@ -82,11 +88,13 @@ def _case(name):
     return _model(nodes, [*constants, _ints("ones", 1)], (3, 11)), left
 
 
-CASES = ["head", "answer", "both", "two readouts", "shape of a readout", "recurrent"]
+CASES = ["head", "answer", "both", "two readouts", "shape of a readout", "words", "recurrent"]
 
 
 def _images(model, n=20):
     shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    if model.graph.input[0].type.tensor_type.elem_type == TensorProto.INT64:
+        return np.random.RandomState(3).randint(30, size=(n, *shape))
     return np.random.RandomState(3).uniform(size=(n, *shape)).astype(np.float32)
 
 
