@@ -17,6 +17,7 @@ from snnrepro.errors import ModelError, one_line
 from snnrepro.frameworks.onnxruntime import session
 from snnrepro.network.layers import OnnxPart
 from snnrepro.readers.operators import Variable
+from snnrepro.readers.signature import declared
 from snnrepro.readers.stand_ins import CAN_INFER
 from snnrepro.readers.walk import has_graph, reads
 
@@ -140,11 +141,11 @@ def part(
         small.functions.extend(model.functions)
     small.graph.CopyFrom(graph)
     shapes = _shapes(small)
-    found = shapes.get(output)
+    found = shapes.get(output) or _declared_shape(model.graph, output)
     if found is None or found[:1] != (1,):
         where = "is not known before it is computed" if found is None else f"{found} has no batch axis in front"
         raise ModelError(f"it cannot be left to onnxruntime either: the shape of {output!r} {where}")
-    kind = _kind(small, output)
+    kind = _kind(small, output) or TensorProto.FLOAT
     if not any_type and kind != TensorProto.FLOAT:
         raise ModelError(f"it cannot be left to onnxruntime either: {output!r} is not float32")
     small.graph.output[0].CopyFrom(helper.make_tensor_value_info(output, kind, found))
@@ -232,9 +233,18 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return shapes
 
 
+def _declared_shape(graph: onnx.GraphProto, name: str) -> Shape | None:
+    """Return what the model itself says of a value, where inference knows nothing (behind a Loop, say)."""
+    for value in (*graph.output, *graph.value_info):
+        sizes = declared(value) if value.name == name else None
+        if sizes and None not in sizes[1:] and sizes[0] in (None, 1):
+            return (1, *(size for size in sizes[1:] if size))
+    return None
+
+
 def _kind(model: onnx.ModelProto, name: str) -> int:
     values: Iterable[onnx.ValueInfoProto] = (*model.graph.value_info, *model.graph.output)
-    return next(int(value.type.tensor_type.elem_type) for value in values if value.name == name)
+    return next((int(value.type.tensor_type.elem_type) for value in values if value.name == name), TensorProto.FLOAT)
 
 
 def _multiply_adds(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> int:

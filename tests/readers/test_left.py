@@ -219,6 +219,20 @@ def test_a_part_whose_shape_nobody_knows_before_it_is_computed_says_so():
         snnrepro.load(model)
 
 
+@pytest.mark.parametrize("declared", [4, 5])
+def test_a_shape_that_the_model_alone_knows_is_believed_until_it_is_computed(declared):
+    nodes, constants = _dense("x", "b")
+    kept = numpy_helper.from_array(np.array([1, 0, 1, 1, 0, 1], bool), "kept")
+    model = _model([*nodes, ("Compress", ["b", "kept"], "y", {"axis": 1})], [*constants, kept], (12,))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", declared)))
+    x, network = _images(model), snnrepro.load(model)
+    if declared == 4:
+        np.testing.assert_allclose(network.forward(x), _answers(model, x), rtol=1e-5, atol=1e-6)
+    else:
+        with pytest.raises(snnrepro.ModelError, match="onnxruntime cannot compute a part of the model"):
+            network.forward(x)
+
+
 def test_a_part_that_is_no_model_is_refused_when_it_is_computed():
     part = OnnxPart(np.arange(40, dtype=np.uint8), ((12,),), (12,))
     with pytest.raises(snnrepro.ModelError, match="onnxruntime cannot compute a part of the model"):
