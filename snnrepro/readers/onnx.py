@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
@@ -20,12 +20,13 @@ from snnrepro.network.rewrite import fold_affines, fuse_activations, fuse_transp
 from snnrepro.readers.choices import NOTHING, Choices
 from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known, evaluate_constant
 from snnrepro.readers.float16 import as_float32, computes_float16
-from snnrepro.readers.left import Left, left, part
+from snnrepro.readers.left import Left, left
 from snnrepro.readers.narrow import narrow
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
+from snnrepro.readers.part import Parts
 from snnrepro.readers.signature import only_input, require_outputs
-from snnrepro.readers.stand_ins import inferred
+from snnrepro.readers.stand_ins import CAN_INFER, inferred
 from snnrepro.readers.values import Value, Values
 from snnrepro.readers.walk import has_graph
 
@@ -171,7 +172,7 @@ class _Reader:
         if output.name == source.name:  # nothing but Identity, Dropout and the like
             nodes = [Node(names[0], (source.name,), Reshape(source.shape))]
         else:
-            nodes = _leading_to(output.name, nodes)
+            nodes = _leading_to([output.name], nodes)
         shapes = dict(Network(source.name, source.shape, tuple(nodes), {}).shapes)
         nodes = fuse_activations(fold_affines(fuse_transposed_affines(nodes, shapes), shapes), shapes)
         return Network(source.name, source.shape, tuple(nodes), sources)
@@ -191,40 +192,52 @@ class _Reader:
         """Return the layers of all nodes, the ends that cannot be read left as they are; or name all in the way."""
         nodes, first = self._nodes(Left())
         unread, problems = dict(first), first
-        outputs = [value.name for value in self._graph.output]
-        sound = not self._damaged and self._batch in (1, FREE_BATCH)  # a part computes one image at a time
+        # A part computes one image at a time.
+        may_leave = CAN_INFER and not self._damaged and self._batch in (1, FREE_BATCH)
+        if problems and may_leave:
+            self._parts = Parts(self._model, self._input, self._initializers, self._computed)
         while problems:
-            ends = left(self._graph, unread, self._values.is_constant) if sound else None
+            ends = left(self._graph, unread, self._values.is_constant) if may_leave else None
             if ends is None:
                 raise self._refusal(first)
             self._begin()
             nodes, problems = self._nodes(ends)
-            try:
-                if not problems:
-                    nodes += [self._part(name) for name in outputs if name not in self._values]
-            except ModelError as error:
-                problems = {place: f"{problem}; {error}" for place, problem in first.items()}
+            if not problems:
+                try:
+                    return self._cut(nodes)
+                except ModelError as error:
+                    problems = {place: f"{problem}; {error}" for place, problem in first.items()}
             if problems.keys() <= unread.keys():
-                if problems or not any(isinstance(node.layer, _NEURONS) for node in nodes):
-                    raise self._refusal({**first, **problems})
-                return nodes
+                raise self._refusal({**first, **problems})
             unread.update(problems)
         return nodes
+
+    def _cut(self, nodes: list[Node]) -> list[Node]:
+        """Return the layers that the outputs need, with those that only ONNX computes: neurons must be among them."""
+        for output in (value.name for value in self._graph.output):
+            if output not in self._values:
+                nodes.append(self._part(output))
+        needed = _leading_to((self._output(value.name).name for value in self._graph.output), nodes)
+        if not any(isinstance(node.layer, _NEURONS) for node in needed):
+            raise ModelError("nothing would spike")
+        return [self._part(node.name) if isinstance(node.layer, _Uncut) else node for node in needed]
 
     def _computed(self, proto: onnx.NodeProto, inputs: Sequence[AnyArray | None]) -> dict[str, AnyArray]:
         """Return the outputs of a node that reads constants, for one image."""
         return evaluate_constant(proto, inputs, self._attributes(proto), self._opset, 1, _PART_ROOM)
 
     def _refusal(self, problems: Mapping[int, str]) -> ModelError:
+        lines = [problems[place] for place in sorted(problems)]
         if self._unreadable:
             return ModelError(self._unreadable)
-        lines = [problems[place] for place in sorted(problems)]
         return UnsupportedError(lines, _hint(self._graph, lines))
 
     def _part(self, name: str) -> Node:
         """Return what computes a value as ONNX computes it, from what is read here."""
+        head = name in self._values  # it depends on the input alone
         given = {key: value for key, value in self._values.items() if isinstance(value, Variable) and key != name}
-        layer, read = part(self._model, name, given, self._initializers, self._computed)
+        given = {self._input.name: self._input} if head else given
+        layer, read = self._parts.part(name, given)
         for key in read:
             if given[key].folded or given[key].bound is not None:
                 raise ModelError(f"it cannot be left to onnxruntime either: {key!r} is not held as it is in the model")
@@ -282,16 +295,15 @@ class _Reader:
 
     def _head(self, proto: onnx.NodeProto, strange: set[str]) -> list[Node]:
         """Return the parts that give a node's outputs as ONNX computes them; what no layer can read is `strange`."""
-        source = {self._input.name: self._input}
         nodes = []
         for name in filter(None, proto.output):
             try:
-                layer, _ = part(self._model, name, source, self._initializers, self._computed, any_type=False)
+                shape = self._parts.shape(name, any_type=False)
             except ModelError:
                 strange.add(name)
                 continue
-            self._values[name] = Variable(name, layer.shape)
-            nodes.append(Node(name, (self._input.name,), layer))
+            self._values[name] = Variable(name, shape)
+            nodes.append(Node(name, (self._input.name,), _Uncut(shape)))
         return nodes
 
     def _checked(self, proto: onnx.NodeProto) -> list[Node]:
@@ -429,6 +441,14 @@ def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:
 _RECURRENT = frozenset(("GRU", "LSTM", "Loop", "RNN", "Scan"))
 
 
+@dataclass(frozen=True, eq=False)
+class _Uncut(Reshape):
+    """Stands for a part that is cut out of the model only if it is needed."""
+
+    def _shape(self, shape: Shape) -> Shape:
+        return self.shape
+
+
 def _size(node: Node) -> int:
     """Return how many numbers a layer keeps."""
     size = sum(value.size for value in vars(node.layer).values() if isinstance(value, np.ndarray))
@@ -448,9 +468,9 @@ def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
         )
 
 
-def _leading_to(output: str, nodes: Iterable[Node]) -> list[Node]:
-    """Return the nodes that the output needs, in order."""
-    needed = {output}
+def _leading_to(outputs: Iterable[str], nodes: Iterable[Node]) -> list[Node]:
+    """Return the nodes that the outputs need, in order."""
+    needed = set(outputs)
     kept: list[Node] = []
     for node in reversed(list(nodes)):
         if node.name in needed:

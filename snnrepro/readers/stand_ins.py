@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from snnrepro.readers.operators import Variable
 
 if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
     from snnrepro.network.padding import Shape
 
 CAN_INFER = tuple(map(int, onnx.__version__.split(".")[:2])) >= (1, 17)
@@ -36,36 +37,59 @@ def inferred(model: onnx.ModelProto, values: Mapping[str, object], source: Varia
     """
     if not CAN_INFER:
         return {}
-    inputs = [helper.make_tensor_value_info(source.name, TensorProto.FLOAT, (batch, *source.shape))]
-    held = []
-    for name, value in values.items():
-        if not isinstance(value, np.ndarray):
-            continue
+    constants = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    given = helper.make_tensor_value_info(source.name, TensorProto.FLOAT, (batch, *source.shape))
+    found = infer(model, model.graph.node, given, constants)
+    return {
+        name: shape[1:]
+        for name, (kind, shape) in found.items()
+        if shape and shape[0] == batch and kind == TensorProto.FLOAT
+    }
+
+
+def infer(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    source: onnx.ValueInfoProto,
+    constants: Mapping[str, AnyArray],
+) -> dict[str, tuple[int, Shape | None]]:
+    """Return the type and the whole shape, None where it is not known, that ONNX's own inference finds of values.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Its outputs are named and its operator sets.
+    nodes : sequence of onnx.NodeProto
+        Those that are looked at.
+    source : onnx.ValueInfoProto
+        The input, of known shape.
+    constants : mapping of str to numpy.ndarray
+        No weights are looked at, only small whole numbers, which may be shapes.
+    """
+    inputs, held = [source], []
+    for name, value in constants.items():
         if value.size <= _FEW and value.dtype.kind == "i":
             held.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         elif value.dtype == np.float32:
             inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape))
-    given = {name for node in model.graph.node for name in node.output}
+    given = {name for node in nodes for name in node.output}
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     light.opset_import.extend(model.opset_import)
+    if getattr(model, "functions", ()):
+        light.functions.extend(model.functions)
     light.graph.name = "light"
-    light.graph.node.extend(model.graph.node)
+    light.graph.node.extend(nodes)
     light.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in model.graph.output)
     light.graph.input.extend(value for value in inputs if value.name not in given)
     light.graph.initializer.extend(tensor for tensor in held if tensor.name not in given)
     try:
-        found = onnx.shape_inference.infer_shapes(light, data_prop=True).graph  # through shape arithmetic, too
-    except Exception:  # it raises what it likes on what it does not know; then nothing stands in
+        graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph  # through shape arithmetic, too
+    except Exception:  # it raises what it likes on what it does not know; then nothing is known
         return {}
-    shapes = {}
-    for value in (*found.value_info, *found.output):
+    found: dict[str, tuple[int, Shape | None]] = {}
+    for value in (*graph.value_info, *graph.output):
         tensor = value.type.tensor_type
-        dims = list(tensor.shape.dim)
-        if (
-            dims
-            and dims[0].dim_value == batch
-            and tensor.elem_type == TensorProto.FLOAT
-            and all(dim.dim_value > 0 for dim in dims[1:])
-        ):
-            shapes[value.name] = tuple(int(dim.dim_value) for dim in dims[1:])
-    return shapes
+        sizes = tuple(int(dim.dim_value) for dim in tensor.shape.dim)
+        known = tensor.HasField("shape") and all(size > 0 for size in sizes)
+        found[value.name] = int(tensor.elem_type), sizes if known else None
+    return found
