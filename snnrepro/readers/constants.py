@@ -205,12 +205,13 @@ def _gathered(inputs: Arrays, attributes: Mapping[str, Any]) -> int:
 
 
 _ELEMENTWISE = (
-    "Abs Add And Cast Ceil Clip Div Equal Exp Floor Greater GreaterOrEqual Identity LeakyRelu Less LessOrEqual Log "
-    "Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sqrt Sub Sum Tanh Where Xor"
+    "Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp EyeLike Floor Greater GreaterOrEqual Identity IsInf IsNaN "
+    "LeakyRelu Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Softmax "
+    "Sqrt Sub Sum Tanh Where Xor"
 )
 _NO_LARGER = (
-    "Concat DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
-    "Transpose Unsqueeze"
+    "ArgMax ArgMin Concat CumSum DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
+    "ScatterElements ScatterND Transpose Trilu Unsqueeze"
 )
 
 KNOWN: dict[str, Callable[[Arrays, Mapping[str, Any]], int]] = {

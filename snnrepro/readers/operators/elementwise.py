@@ -184,6 +184,18 @@ def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "
     return variable(x)
 
 
+@handles("Where")
+def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
+    chosen = constant(condition, "the condition")
+    terms = []
+    for value, kept in ((a, chosen), (b, ~chosen.astype(bool))):
+        if isinstance(value, Variable):
+            terms.append(affine(call, value, kept.astype(np.float32), None))
+        else:
+            terms.append(np.where(kept, weights(value, "what is chosen"), np.float32(0)))
+    return _sum(call, *terms)
+
+
 @handles("CastLike", row_wise=True)
 def _cast_like(call: Call, x: Any, like: Any, *, saturate: int = 1, round_mode: str = "up") -> Any:
     if not isinstance(like, Variable) and constant(like, "the value whose type is taken").dtype != np.float32:
