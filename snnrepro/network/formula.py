@@ -125,6 +125,26 @@ def of(outer: str, *inner: str) -> str:
     return result
 
 
+def is_algebraic(formula: str) -> bool:
+    """Whether a formula holds sums, products, quotients, square roots and powers with constant exponents alone.
+
+    Examples
+    --------
+    >>> from snnrepro.network.formula import is_algebraic
+    >>> is_algebraic("power(x + 0.001, -0.5) * x"), is_algebraic("x / (1.0 + abs(x))")
+    (True, False)
+    """
+    calls = [part for part in ast.walk(parsed(formula)) if isinstance(part, ast.Call)]
+    return all(_is_root(call) for call in calls)
+
+
+def _is_root(call: ast.Call) -> bool:
+    """Whether it is a square root, or a power whose exponent does not depend on x."""
+    name = getattr(call.func, "id", None)
+    names = {getattr(part, "id", None) for argument in call.args[1:] for part in ast.walk(argument)}
+    return name == "sqrt" or (name == "power" and "x" not in names)
+
+
 def number(value: float) -> str:
     """Return a number as a formula holds it: one that float32 holds, to the bit."""
     return repr(float(np.float32(value)))
