@@ -164,7 +164,7 @@ class RunningFunction:
         *earlier, before, weight = self.state or (np.float32(0),) * (len(x) + 2)
         sums = [growth * one + new for one, new in zip(earlier, x)]
         weight = growth * weight + np.float32(1)
-        total = of_sums(self.layer, weight, *sums)
+        total: Any = of_sums(self.layer, weight, *sums)
         self.state = (*sums, total, weight)
         gain: FloatArray = total - growth * before
         return gain

@@ -114,15 +114,10 @@ class _FunctionBuilder(_RunningBuilder):
         split = (tf.split(numbers, self.sizes, axis=1) for numbers in (totals, weights))
         values = []
         for op, total, weight in zip(self.ops, *split):
-            now = (
-                _product(op.neurons, total, weight) if _is_product(op.neurons) else _computed(op.neurons, total, weight)
-            )
+            computed = _product if isinstance(op.neurons.layer, Multiply) else _computed
+            now = computed(op.neurons, total, weight)
             values.append(tf.pad(now, [[0, 0], [0, total.shape[1] - now.shape[1]]]))
         return tf.concat(values, axis=1)
-
-
-def _is_product(neurons: Running) -> bool:
-    return isinstance(neurons.layer, Multiply)
 
 
 def _product(neurons: Running, total: Any, weight: Any) -> Any:
