@@ -15,6 +15,9 @@ from snnrepro.errors import ModelError
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
+GUARD = 1e-6
+"""The largest number that is a guard against a division by 0, where a formula takes the larger of it and another."""
+
 LONGEST = 1000
 """Characters of a formula; those of networks have some dozens."""
 
@@ -128,6 +131,8 @@ def of(outer: str, *inner: str) -> str:
 def is_algebraic(formula: str) -> bool:
     """Whether a formula holds sums, products, quotients, square roots and powers with constant exponents alone.
 
+    The larger of a value and of a `GUARD` may be among them.
+
     Examples
     --------
     >>> from snnrepro.network.formula import is_algebraic
@@ -142,7 +147,27 @@ def _is_root(call: ast.Call) -> bool:
     """Whether it is a square root, or a power whose exponent does not depend on x."""
     name = getattr(call.func, "id", None)
     names = {getattr(part, "id", None) for argument in call.args[1:] for part in ast.walk(argument)}
-    return name == "sqrt" or (name == "power" and "x" not in names)
+    return name == "sqrt" or (name == "power" and "x" not in names) or (name == "max" and _is_guard(call.args[1]))
+
+
+def _is_guard(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Constant) and isinstance(tree.value, float) and 0 < tree.value <= GUARD
+
+
+def is_never_negative(formula: str) -> bool:
+    """Whether a formula is a square or a square root: for certain nowhere below 0, where it is defined.
+
+    Examples
+    --------
+    >>> from snnrepro.network.formula import is_never_negative
+    >>> is_never_negative("(x + 1.0) * (x + 1.0)"), is_never_negative("power(x, 2.0)"), is_never_negative("x * x * x")
+    (True, True, False)
+    """
+    tree = parsed(formula)
+    if isinstance(tree, ast.BinOp):
+        return isinstance(tree.op, ast.Mult) and ast.dump(tree.left) == ast.dump(tree.right)
+    name, arguments = (getattr(tree.func, "id", None), tree.args) if isinstance(tree, ast.Call) else (None, [])
+    return name == "sqrt" or (name == "power" and getattr(arguments[1], "value", None) == 2)
 
 
 def number(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +120,7 @@ def _local_response(
 @handles("ReduceL2", either=["axes"])
 def _reduce_l2(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
     total = _sum_of_squares(call, x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-    return replace(function(call, "sqrt(x)", total), rectified=True)
+    return function(call, "sqrt(x)", total)
 
 
 @handles("ReduceSumSquare", either=["axes"])
@@ -129,4 +128,4 @@ def _sum_of_squares(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, 
     if noop_with_empty_axes and (axes is None or not integers(axes, "axes")):
         raise ModelError("without axes there is nothing to sum over, and operator sets differ in what it gives")
     squares = function(call, "x * x", variable(x))
-    return replace(reduce_sum(call, squares, axes, keepdims=keepdims), rectified=True)
+    return reduce_sum(call, squares, axes, keepdims=keepdims)

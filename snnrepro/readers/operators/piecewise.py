@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network.formula import GUARD
+from snnrepro.network.formula import number as text
 from snnrepro.network.layers import Add, ReLU
 from snnrepro.network.padding import broadcast
 from snnrepro.readers.operators.elementwise import affine, difference, negative
-from snnrepro.readers.operators.registry import Call, Variable, handles, number, per_image, variable, weights
+from snnrepro.readers.operators.registry import Call, Variable, function, handles, number, per_image, variable, weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -35,7 +37,9 @@ def _clip(call: Call, x: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _from(call: Call, x: Variable, low: AnyArray, reach: float | None = None) -> Variable:
-    """Return ``low + min(max(x - low, 0), reach)``."""
+    """Return ``low + min(max(x - low, 0), reach)``, where it is a guard against a division by 0 as one function."""
+    if x.rectified and reach is None and low.size == 1 and 0 < low.item() <= GUARD:
+        return function(call, f"max(x, {text(low.item())})", x)
     if not np.any(low):
         return x if x.rectified and reach is None else call.add(ReLU(reach), x)
     above = call.add(ReLU(reach), difference(call, x, low))
