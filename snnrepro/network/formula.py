@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
 GUARD = 1e-6
-"""The largest number that is a guard against a division by 0, where a formula takes the larger of it and another."""
+"""The largest number that is a guard against a division by 0, where a formula takes the larger of it and another.
+
+Where it takes the smaller of two, the guard is one over that, or larger.
+"""
 
 LONGEST = 1000
 """Characters of a formula; those of networks have some dozens."""
@@ -52,6 +55,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 """What a formula may call, of one argument or, ``max``, ``min`` and ``power``, of two."""
 
+_BENDS = ("abs", "max", "min")
 _LARGEST = float(np.finfo(np.float32).max)
 _OF_TWO = ("max", "min", "power")
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -128,10 +132,10 @@ def of(outer: str, *inner: str) -> str:
     return result
 
 
-def is_algebraic(formula: str) -> bool:
+def is_algebraic(formula: str, bends: bool = False) -> bool:
     """Whether a formula holds sums, products, quotients, square roots and powers with constant exponents alone.
 
-    The larger of a value and of a `GUARD` may be among them.
+    A `GUARD` may be among them, and with `bends` whatever rectifiers give.
 
     Examples
     --------
@@ -140,18 +144,21 @@ def is_algebraic(formula: str) -> bool:
     (True, False)
     """
     calls = [part for part in ast.walk(parsed(formula)) if isinstance(part, ast.Call)]
-    return all(_is_root(call) for call in calls)
+    return all(_is_root(call) or (bends and getattr(call.func, "id", None) in _BENDS) for call in calls)
 
 
 def _is_root(call: ast.Call) -> bool:
     """Whether it is a square root, or a power whose exponent does not depend on x."""
     name = getattr(call.func, "id", None)
     names = {getattr(part, "id", None) for argument in call.args[1:] for part in ast.walk(argument)}
-    return name == "sqrt" or (name == "power" and "x" not in names) or (name == "max" and _is_guard(call.args[1]))
+    return name == "sqrt" or (name == "power" and "x" not in names) or _is_guard(name, call.args[-1])
 
 
-def _is_guard(tree: ast.expr) -> bool:
-    return isinstance(tree, ast.Constant) and isinstance(tree.value, float) and 0 < tree.value <= GUARD
+def _is_guard(name: str | None, bound: ast.expr) -> bool:
+    value = bound.value if isinstance(bound, ast.Constant) else None
+    if not isinstance(value, float):
+        return False
+    return (name == "max" and 0 < value <= GUARD) or (name == "min" and value >= 1 / GUARD)
 
 
 def is_never_negative(formula: str) -> bool:

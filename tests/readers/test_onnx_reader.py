@@ -379,6 +379,8 @@ EITHER = {
     "ReduceMean": ({"axes": [2]}, {"axes": [2]}, 17),
     "ReduceMax": ({"axes": [2]}, {"axes": [2]}, 17),
     "ReduceSum": ({"axes": [2]}, {"axes": [2]}, 12),
+    "ReduceL2": ({"axes": [2]}, {"axes": [2]}, 17),
+    "ReduceSumSquare": ({"axes": [2]}, {"axes": [2]}, 17),
 }
 
 

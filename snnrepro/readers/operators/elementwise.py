@@ -153,6 +153,8 @@ def _of_two(call: Call, layer: Multiply | Divide, what: str, a: Variable, b: Var
 
 def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable | None:
     """Return a function of two values that are computed from one, number by number; None if they are not."""
+    if a.name == b.name and a.bound is None:
+        return function(call, formula.of(outer, "x", "x"), a)
     root = a.root or a
     alike = (a.shape, a.folded) == (b.shape, b.folded) and a.bound is b.bound is None
     if (b.root or b) != root or not alike:

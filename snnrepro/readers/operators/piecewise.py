@@ -47,7 +47,9 @@ def _from(call: Call, x: Variable, low: AnyArray, reach: float | None = None) ->
 
 
 def _smaller(call: Call, x: Variable, high: AnyArray) -> Any:
-    """Return ``high - max(high - x, 0)``."""
+    """Return ``high - max(high - x, 0)``, where that is a guard as one function: the differences lose all digits."""
+    if high.size == 1 and high.item() >= 1 / GUARD:
+        return function(call, f"min(x, {text(high.item())})", x)
     return difference(call, high, call.add(ReLU(), difference(call, high, x)))
 
 

@@ -138,9 +138,13 @@ def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable])
 
 
 def function(call: Call, text: str, x: Variable) -> Variable:
-    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be."""
+    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be.
+
+    An algebraic function of what rectifiers give is not: it is computed from their spikes.
+    """
     composed = formulas.of(text, x.formula)
-    if x.root is None or len(composed) > formulas.LONGEST // 2:
+    rectifies = formulas.is_algebraic(x.formula, bends=True) and not formulas.is_algebraic(x.formula)
+    if x.root is None or len(composed) > formulas.LONGEST // 2 or (rectifies and formulas.is_algebraic(text)):
         return call.add(Function(text), x)
     return function_of_root(call, composed, x)
 
