@@ -100,7 +100,8 @@ ConvTranspose group|ConvTranspose strides|ConvTranspose dilations|ConvTranspose 
 Conv, BatchNormalization|BatchNormalization, Conv|Relu, BatchNormalization|Gemm, BatchNormalization
 ConvTranspose, BatchNormalization|Relu|LeakyRelu|PRelu|Clip|Sigmoid|Softmax|LogSoftmax|GlobalAveragePool|Flatten|Reshape
 AveragePool uneven pads|AveragePool ceil_mode|AveragePool count_include_pad|AveragePool count_include_pad 0
-MaxPool uneven pads|MaxPool ceil_mode|MaxPool dilations|Add|Sub|Mul|Div|Sum|Concat|Transpose|InstanceNormalization|LRN|ReduceL2
+MaxPool uneven pads|MaxPool ceil_mode|MaxPool dilations|Add|Sub|Mul|Div|Sum|Concat|Transpose
+InstanceNormalization|LRN|ReduceL2
 Gemm transB|Gemm alpha|Gemm beta|Gemm zero bias"""
 
 
