@@ -32,12 +32,13 @@ from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.run import Run
 from snnrepro.spiking.run_file import write_run
-from snnrepro.spiking.synops import shares
+from snnrepro.spiking.synops import counted, graded, shares
 from snnrepro.user_images import read_images
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
     from snnrepro.spiking.evaluate import Evaluation
+    from snnrepro.spiking.schedule import Schedule
 
 
 @click.command(epilog=options.MODEL_IS)
@@ -53,7 +54,7 @@ def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
     """
     try:
         network = snn.load(model, **chosen)
-        spiking = shares(prepare(network))
+        schedule = prepare(network)
     except snn.UnsupportedError as error:
         if as_json:
             print_json({"convertible": False, "problems": error.problems})
@@ -61,10 +62,10 @@ def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
             click.echo(error)
         sys.exit(1)
     if as_json:
-        print_json({"convertible": True, **layers_as_dict(network), "multiply_adds": asdict(spiking)})
+        print_json({"convertible": True, **layers_as_dict(network), **_counted(schedule)})
     else:
         print_layers(network)
-        click.echo(str(spiking))
+        _print_counted(schedule)
 
 
 @click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
@@ -123,14 +124,22 @@ def convert(
     evaluation = None if x is None else _on_calibration(spiking, x, y)
     if as_json:
         judged = {} if evaluation is None else {"calibration": evaluation.as_dict()}
-        counted = {"multiply_adds": asdict(shares(spiking.schedule))}
-        print_json({"output": str(output), **spiking.provenance, **counted, **judged})
+        print_json({"output": str(output), **spiking.provenance, **_counted(spiking.schedule), **judged})
     else:
-        click.echo(str(shares(spiking.schedule)))
+        _print_counted(spiking.schedule)
         print_provenance(spiking.provenance)
         if evaluation is not None:
             print_evaluation(evaluation)
         click.echo(f"written: {output}")
+
+
+def _counted(schedule: Schedule) -> dict[str, Any]:
+    return {"multiply_adds": asdict(shares(schedule)), "graded": asdict(graded(schedule))}
+
+
+def _print_counted(schedule: Schedule) -> None:
+    for line in counted(schedule):
+        click.echo(str(line))
 
 
 def _on_calibration(spiking: snn.SpikingNetwork, x: AnyArray, y: AnyArray | None) -> Evaluation:
@@ -196,11 +205,10 @@ def run(
     with progress_bar("judging") as advance:
         evaluation = evaluate(network, result, x, y, trained, advance)
     if as_json:
-        counted = {"multiply_adds": asdict(shares(network.schedule))}
-        print_json({**run_as_dict(result), **counted, **evaluation.as_dict()})
+        print_json({**run_as_dict(result), **_counted(network.schedule), **evaluation.as_dict()})
     else:
         print_run(result)
-        click.echo(str(shares(network.schedule)))
+        _print_counted(network.schedule)
         print_evaluation(evaluation)
         if output is not None:
             click.echo(f"written: {output}")

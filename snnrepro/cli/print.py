@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from snnrepro.network.formula import is_algebraic
 from snnrepro.network.layers import Function
 from snnrepro.thesis.cells import cells, relative_cost
 
@@ -90,9 +91,10 @@ def print_layers(network: Network) -> None:
     console().print(table)
     console().print(f"{described['parameters']:,} parameters; every node can be converted")
     for formula, number in Counter(layer["formula"] for layer in described["layers"] if "formula" in layer).items():
-        click.echo(
-            f"{formula} ({number} layers): at the output as it is, inside as rectifiers that `convert` fits to it"
+        inside = (
+            "from the means of what it reads" if is_algebraic(formula) else "as rectifiers that `convert` fits to it"
         )
+        click.echo(f"{formula} ({number} layers): at the output as it is, inside {inside}")
 
 
 def print_provenance(provenance: Mapping[str, Any]) -> None:

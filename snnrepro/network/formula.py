@@ -15,6 +15,12 @@ from snnrepro.errors import ModelError
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
 
+GUARD = 1e-6
+"""The largest number that is a guard against a division by 0, where a formula takes the larger of it and another.
+
+Where it takes the smaller of two, the guard is one over that, or larger.
+"""
+
 LONGEST = 1000
 """Characters of a formula; those of networks have some dozens."""
 
@@ -49,6 +55,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 """What a formula may call, of one argument or, ``max``, ``min`` and ``power``, of two."""
 
+_BENDS = ("abs", "max", "min")
 _LARGEST = float(np.finfo(np.float32).max)
 _OF_TWO = ("max", "min", "power")
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -123,6 +130,51 @@ def of(outer: str, *inner: str) -> str:
         alone = re.search(r"[(,] ?$", result) and re.match(r"[),]", piece)  # an argument
         result += (formula if alone or re.fullmatch(r"\w+(\.\w+)?|\w+\([^()]*\)", formula) else f"({formula})") + piece
     return result
+
+
+def is_algebraic(formula: str, bends: bool = False) -> bool:
+    """Whether a formula holds sums, products, quotients, square roots and powers with constant exponents alone.
+
+    A `GUARD` may be among them, and with `bends` whatever rectifiers give.
+
+    Examples
+    --------
+    >>> from snnrepro.network.formula import is_algebraic
+    >>> is_algebraic("power(x + 0.001, -0.5) * x"), is_algebraic("x / (1.0 + abs(x))")
+    (True, False)
+    """
+    calls = [part for part in ast.walk(parsed(formula)) if isinstance(part, ast.Call)]
+    return all(_is_root(call) or (bends and getattr(call.func, "id", None) in _BENDS) for call in calls)
+
+
+def _is_root(call: ast.Call) -> bool:
+    """Whether it is a square root, or a power whose exponent does not depend on x."""
+    name = getattr(call.func, "id", None)
+    names = {getattr(part, "id", None) for argument in call.args[1:] for part in ast.walk(argument)}
+    return name == "sqrt" or (name == "power" and "x" not in names) or _is_guard(name, call.args[-1])
+
+
+def _is_guard(name: str | None, bound: ast.expr) -> bool:
+    value = bound.value if isinstance(bound, ast.Constant) else None
+    if not isinstance(value, float):
+        return False
+    return (name == "max" and 0 < value <= GUARD) or (name == "min" and value >= 1 / GUARD)
+
+
+def is_never_negative(formula: str) -> bool:
+    """Whether a formula is a square or a square root: for certain nowhere below 0, where it is defined.
+
+    Examples
+    --------
+    >>> from snnrepro.network.formula import is_never_negative
+    >>> is_never_negative("(x + 1.0) * (x + 1.0)"), is_never_negative("power(x, 2.0)"), is_never_negative("x * x * x")
+    (True, True, False)
+    """
+    tree = parsed(formula)
+    if isinstance(tree, ast.BinOp):
+        return isinstance(tree.op, ast.Mult) and ast.dump(tree.left) == ast.dump(tree.right)
+    name, arguments = (getattr(tree.func, "id", None), tree.args) if isinstance(tree, ast.Call) else (None, [])
+    return name == "sqrt" or (name == "power" and getattr(arguments[1], "value", None) == 2)
 
 
 def number(value: float) -> str:

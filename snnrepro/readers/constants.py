@@ -141,7 +141,8 @@ def _oldest_of_same_meaning(op_type: str, opset: int) -> int:
 
     if not defs.has(op_type):
         return opset
-    since = int(defs.get_schema(op_type, min(opset, defs.onnx_opset_version()), "").since_version)
+    newest = 20 if op_type in _ONLY_MORE_TYPES.split() else defs.onnx_opset_version()
+    since = int(defs.get_schema(op_type, min(opset, newest), "").since_version)
     return max(since, 7)  # the oldest that onnxruntime promises to compute
 
 
@@ -210,9 +211,12 @@ _ELEMENTWISE = (
     "Sqrt Sub Sum Tanh Where Xor"
 )
 _NO_LARGER = (
-    "ArgMax ArgMin Concat CumSum DequantizeLinear Flatten ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Slice Split Squeeze "
-    "ScatterElements ScatterND Transpose Trilu Unsqueeze"
+    "ArgMax ArgMin Concat CumSum DequantizeLinear Flatten ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd "
+    "ReduceSum ReduceSumSquare Reshape ScatterElements ScatterND Slice Split Squeeze Transpose Trilu Unsqueeze"
 )
+
+_ONLY_MORE_TYPES = "Cast ConstantOfShape Flatten Identity Pad Reshape Shape Size Squeeze Transpose Unsqueeze"
+"""Operators of which every operator set after 20 has another definition only for types that NumPy does not know."""
 
 KNOWN: dict[str, Callable[[Arrays, Mapping[str, Any]], int]] = {
     **dict.fromkeys(_ELEMENTWISE.split(), lambda inputs, _: math.prod(broadcast(*(array.shape for array in inputs)))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import re
@@ -80,7 +81,7 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     eagerly = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # compiled calls inside (grouped convolutions) become part of the one graph
     try:
-        with quiet_stderr():
+        with quiet_stderr(), _spelt_out(model):
             proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
             _keep_captured(proto, function.get_concrete_function())
     except Exception as error:  # whatever the model's layers or tf2onnx's many rewriters raise
@@ -92,6 +93,23 @@ def to_onnx(model: Any) -> onnx.ModelProto:
         tf.config.run_functions_eagerly(eagerly)
         logger.setLevel(level)
     return proto
+
+
+@contextlib.contextmanager
+def _spelt_out(model: Any) -> Iterator[None]:
+    """Let Keras 2's LayerNormalization write what it computes: fused, images become channels of one image."""
+    fused = [layer for layer in _layers(model) if "LayerNormalization" in keras_classes(layer) and _is_fused(layer)]
+    for layer in fused:
+        layer._fused = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer._fused = True
+
+
+def _is_fused(layer: Any) -> bool:
+    return getattr(layer, "_fused", None) is True
 
 
 def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:

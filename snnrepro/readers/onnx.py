@@ -369,7 +369,9 @@ class _Reader:
         try:
             newest = min(self._opset, onnx.defs.onnx_opset_version())
             specified = onnx.defs.get_schema(proto.op_type, newest, "").attributes
-        except onnx.defs.SchemaError:  # newer than the installed onnx; what the handler knows is accepted
+        except (
+            Exception
+        ):  # newer than the installed onnx, of which some have no name for this; what is known is accepted
             specified = {}
         attributes: dict[str, Any] = {}
         for attribute in proto.attribute:

@@ -11,8 +11,8 @@ from snnrepro.arrays import pieces
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.network import SpikingNetwork, scores_of
 from snnrepro.spiking.run import Progress, Run, step_weights
-from snnrepro.spiking.schedule import is_maximum, is_running
-from snnrepro.spiking.step import Lowpass, Readout, RunningMaximum, RunningProduct, population_state
+from snnrepro.spiking.schedule import is_graded, is_maximum, is_running
+from snnrepro.spiking.step import Lowpass, Readout, RunningFunction, RunningMaximum, of_sums, population_state
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
@@ -110,18 +110,19 @@ class Stepper:
         self.outputs: dict[str, FloatArray] = {}
         for node in schedule.nodes:  # the image is there in every step: what depends on it alone is computed once
             if node.name not in schedule.driven:
-                self.values[node.name] = node.layer(*(self.values[name] for name in node.inputs))
+                read = [self.values[name] for name in node.inputs]
+                self.values[node.name] = (
+                    of_sums(node.layer, np.float32(1), *read) if is_graded(node) else node.layer(*read)
+                )
         self._nodes = [node for node in schedule.nodes if node.name in schedule.driven]
         self._populations = {
             name: population_state(population, spiking.dt, (len(x), *network.shapes[name]))
             for name, population in spiking.populations.items()
         }
-        self._running: dict[str, RunningMaximum | RunningProduct] = {}
+        self._running: dict[str, RunningMaximum | RunningFunction] = {}
         for node in filter(is_running, self._nodes):
-            growth = spiking.growth
-            self._running[node.name] = (
-                RunningMaximum(node.layer, growth) if is_maximum(node) else RunningProduct(growth)
-            )
+            kind = RunningMaximum if is_maximum(node) else RunningFunction
+            self._running[node.name] = kind(node.layer, spiking.growth)
         synapse = spiking.synapse
         self._synapses = {} if synapse is None else {name: Lowpass(synapse, spiking.dt) for name in self._populations}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import TYPE_CHECKING, Mapping
 
@@ -13,7 +14,7 @@ from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Add, Affine, Function, ReLU
 from snnrepro.spiking.images import looked_at
 from snnrepro.spiking.piecewise import BOUND, MOST_TERMS, Fit, fit
-from snnrepro.spiking.schedule import curved_inside
+from snnrepro.spiking.schedule import curved_inside, graded_inside
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -42,20 +43,22 @@ def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
     Raises
     ------
     DataError
-        A function is not defined for what it reads.
+        A function, or a quotient, is not defined for what it reads.
 
     Warns
     -----
     DataWarning
         A function is further from its fit than `snnrepro.spiking.piecewise.BOUND`.
     """
-    curved = curved_inside(network)
-    if not curved:
+    curved, graded = curved_inside(network), {node.name: node for node in graded_inside(network)}
+    if not curved and not graded:
         return {}
     x = images[:: looked_at(len(images), _IMAGES).step]
     data: dict[str, list[AnyArray]] = {node.inputs[0]: [] for node in curved}
     for part in pieces(x, network.most_numbers(), _NUMBERS, len(x)):
-        for name, values in ((network.input_name, part), *network.activations(part)):
+        for name, values in itertools.chain([(network.input_name, part)], network.activations(part)):
+            if name in graded:
+                _check_finite(graded[name], values)
             if name in data:
                 flat = values.reshape(-1)
                 step = max(1, len(flat) // (len(part) * _SAMPLES) - 1 | 1)  # odd, so that it meets every channel
@@ -104,6 +107,17 @@ def with_functions(network: Network, fitted: Mapping[str, Fit]) -> Network:
         if node.name in fitted:
             nodes[place] = Node(node.name, read[_line(node.name)], Function(fitted[node.name].formula))
     return Network(network.input_name, network.input_shape, tuple(nodes), network.sources)
+
+
+def _check_finite(node: Node, values: FloatArray) -> None:
+    """Refuse a function of means that calibration images show to have none."""
+    wrong = np.count_nonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    if wrong:
+        what = f"{node.layer.formula}" if isinstance(node.layer, Function) else "what it gives"
+        raise DataError(
+            f"{type(node.layer).__name__} {node.name!r}: {what} is no finite number for {wrong} of {len(values)} "
+            f"calibration images: it divides by 0, or takes the root of less; train it with an epsilon there"
+        )
 
 
 def _formula(node: Node) -> str:

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 from snnrepro.errors import UnsupportedError
+from snnrepro.network.formula import is_algebraic
 from snnrepro.network.graph import Network
 from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    Divide,
     Function,
     LeakyReLU,
     MaxPool,
     Multiply,
+    Normalize,
     OnnxPart,
     Pad,
     Reduce,
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
     from snnrepro.network.graph import Node
 
 
-_SQUASHING = (Sigmoid, Softmax, Function)
-_CURVED = (Sigmoid, Function)
-"""Functions of one number, which rectifiers can be fitted to."""
 _MOVING = (Pad, Reshape)
+"""Layers that give the numbers that they read elsewhere."""
 _OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
 """Layers that belong before the readout, where they are neurons or read their spikes."""
+_OF_MEANS = (Multiply, Divide, Normalize)
+"""Layers that are computed in each step from the means of what they read so far, wherever they stand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,8 @@ def behind_readout(network: Network) -> set[str]:
     nodes = network.nodes
     driven = _depending_on(_with_layers((ReLU, LeakyReLU), nodes), nodes)
     parts = [node for node in _with_layers((OnnxPart,), nodes) if node.name in driven]
-    behind = _depending_on([*_with_layers(_SQUASHING, nodes), *parts], nodes)
+    functions = [node for node in _with_layers((Function,), nodes) if not _inside(node, nodes)]
+    behind = _depending_on([*filter(_is_squashing, nodes), *functions, *parts], nodes)
     while len(read_by(behind, nodes)) > 1:
         read, readers = read_by(behind, nodes), readers_of(nodes)
         moving = [node.name for node in _with_layers(_MOVING, nodes) if node.name in read]
@@ -114,7 +118,17 @@ def curved_inside(network: Network) -> list[Node]:
 
     Those at the output, behind the readout, stay as they are.
     """
-    return [node for node in _with_layers(_CURVED, network.nodes) if _inside(node, network.nodes)]
+    return [node for node in network.nodes if _is_curved(node) and _inside(node, network.nodes)]
+
+
+def graded_inside(network: Network) -> list[Node]:
+    """Return what is computed in each step from means (see `is_graded`), but for functions behind the readout."""
+    nodes = network.nodes
+    return [
+        node
+        for node in nodes
+        if is_graded(node) and not (isinstance(node.layer, Function) and not _inside(node, nodes))
+    ]
 
 
 def is_maximum(node: Node) -> bool:
@@ -122,9 +136,19 @@ def is_maximum(node: Node) -> bool:
     return isinstance(node.layer, MaxPool) or (isinstance(node.layer, Reduce) and node.layer.kind == "max")
 
 
+def is_graded(node: Node) -> bool:
+    """Whether a node's mean over the steps is a function of the means of what it reads: it gives no spikes.
+
+    A product, a quotient, a normalisation, or a function of one number that is algebraic; other functions become
+    rectifiers.
+    """
+    layer = node.layer
+    return isinstance(layer, _OF_MEANS) or (isinstance(layer, Function) and is_algebraic(layer.formula))
+
+
 def is_running(node: Node) -> bool:
-    """Whether what a node gives in a step depends on the sums of what it reads: a maximum, or a product."""
-    return is_maximum(node) or isinstance(node.layer, Multiply)
+    """Whether what a node gives in a step depends on the sums of what it reads: a maximum, or what `is_graded`."""
+    return is_maximum(node) or is_graded(node)
 
 
 def readers_of(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
@@ -134,6 +158,16 @@ def readers_of(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
         for name in dict.fromkeys(node.inputs):
             readers[name] = (*readers.get(name, ()), node)
     return readers
+
+
+def _is_curved(node: Node) -> bool:
+    """Whether it is a function of one number that rectifiers are fitted to."""
+    return isinstance(node.layer, Sigmoid) or (isinstance(node.layer, Function) and not is_graded(node))
+
+
+def _is_squashing(node: Node) -> bool:
+    """Whether it cannot be computed in steps."""
+    return isinstance(node.layer, Softmax) or _is_curved(node)
 
 
 def _with_layers(layers: tuple[Any, ...], nodes: Iterable[Node]) -> list[Node]:
@@ -160,7 +194,7 @@ def _readout(network: Network, behind: set[str]) -> str:
     if output not in behind:
         return output
     tail = [node for node in network.nodes if node.name in behind]
-    ends = [node for node in tail if isinstance(node.layer, (*_SQUASHING, OnnxPart))]
+    ends = [node for node in tail if _is_squashing(node) or isinstance(node.layer, OnnxPart)]
     problems = [problem for node in ends for problem in _inside(node, tail)]
     read = read_by(behind, network.nodes)
     if len(read) > 1 and not problems:
@@ -182,7 +216,7 @@ def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
         if reached.isdisjoint(node.inputs):
             continue
         reached.add(node.name)
-        if isinstance(node.layer, _OF_NEURONS) or is_running(node):
+        if isinstance(node.layer, (*_OF_NEURONS, *_OF_MEANS)) or is_maximum(node):
             kind = type(squashing.layer).__name__
             return [
                 f"{kind} {squashing.name!r}: {type(node.layer).__name__} {node.name!r} stands behind it, and a spiking "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnrepro.network.layers import Multiply
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.run import step_weights
 
@@ -103,26 +104,69 @@ class RunningMaximum:
         return gain
 
 
-class RunningProduct:
-    """What the product of the means so far gains in each step, so that the mean of its gains is the means' product.
+def of_sums(layer: Layer, weight: Any, *sums: FloatArray) -> FloatArray:
+    """Return ``weight * layer(sums / weight)``: a function of the means, as a sum; 0 where that is no finite number.
+
+    Parameters
+    ----------
+    layer : Layer
+        What `snnrepro.spiking.schedule.is_graded` says yes to.
+    weight : numpy.ndarray
+        The sum of the steps' weights, broadcast against the sums.
+    *sums : numpy.ndarray
+        ``(n_images, *shape)``, the sums over the steps of what it reads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.layers import Divide
+    >>> from snnrepro.spiking.step import of_sums
+    >>> of_sums(Divide(), np.float32(4), np.float32([[3, 3]]), np.float32([[6, 0]]))
+    array([[2., 0.]], dtype=float32)
+    """
+    if isinstance(layer, Multiply):
+        product: FloatArray = sums[0] * sums[1] / weight
+        return product
+    with np.errstate(all="ignore"):
+        total = weight * layer(*(one / weight for one in sums))
+    return np.where(np.isfinite(total), total, np.zeros((), total.dtype))
+
+
+class RunningFunction:
+    """What a function of the means so far gains in each step, so that the mean of its gains is that of the means.
+
+    In step t it gives ``W(t) F(S(t) / W(t)) - growth W(t-1) F(S(t-1) / W(t-1))``, S being the sums of what it reads and
+    W that of the steps' weights: a product, a quotient, a normalisation.
 
     Attributes
     ----------
     state : tuple of numpy.ndarray
-        The sums of the two, their product, and the sum of the steps' weights, after the steps so far.
+        The sums of what it reads, what `of_sums` makes of them, and the sum of the steps' weights, after the steps so
+        far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.layers import Function
+    >>> running = RunningFunction(Function("x * x"), growth=1.0)
+    >>> gains = [running.step(np.float32([[x]])).item() for x in (1, 0, 1)]      # of a mean of 2 / 3 after 3 steps
+    >>> round(sum(gains) / 3, 3)
+    0.444
     """
 
-    def __init__(self, growth: float, state: tuple[Any, ...] = (np.float32(0),) * 4) -> None:
+    def __init__(self, layer: Layer, growth: float, state: tuple[Any, ...] = ()) -> None:
+        self.layer, self.state = layer, state
         self._growth = np.float32(growth)
-        self.state = state
 
-    def step(self, a: FloatArray, b: FloatArray) -> FloatArray:
+    def step(self, *x: FloatArray) -> FloatArray:
         """Take the inputs of the next step and return the gain."""
-        growth, (first, second, before, weight) = self._growth, self.state
-        first, second, weight = growth * first + a, growth * second + b, growth * weight + np.float32(1)
-        product = first * second / weight
-        self.state = first, second, product, weight
-        gain: FloatArray = product - growth * before
+        growth = self._growth
+        *earlier, before, weight = self.state or (np.float32(0),) * (len(x) + 2)
+        sums = [growth * one + new for one, new in zip(earlier, x)]
+        weight = growth * weight + np.float32(1)
+        total: Any = of_sums(self.layer, weight, *sums)
+        self.state = (*sums, total, weight)
+        gain: FloatArray = total - growth * before
         return gain
 
 

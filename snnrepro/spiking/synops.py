@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 
 from snnrepro.arrays import frozen
-from snnrepro.network.layers import Conv, ConvTranspose, Dense, OnnxPart
+from snnrepro.network.layers import Conv, ConvTranspose, Dense, Divide, Multiply, Normalize, OnnxPart
+from snnrepro.spiking.schedule import is_graded
 
 if TYPE_CHECKING:
     from snnrepro.arrays import IntArray
@@ -97,6 +99,43 @@ def shares(schedule: Schedule) -> Shares:
     driven = [node for node in layers if schedule.driven.intersection(node.inputs)]
     spiking = _macs(driven, schedule.network)
     return Shares(spiking, _macs(layers, schedule.network) - spiking, _macs(parts, schedule.network))
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What is computed in every step from means, and is no spike: a number from an arithmetic unit, not from a neuron.
+
+    Attributes
+    ----------
+    values : int
+        How many numbers an image has of them in a step.
+    layers : dict of str to int
+        How many layers give them, by what they are.
+    """
+
+    values: int
+    layers: dict[str, int]
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind}: {number}" for kind, number in self.layers.items())
+        return f"graded values: {self.values:,} per image and step, computed from means and no spikes ({kinds})"
+
+
+_KINDS = {Multiply: "products", Divide: "quotients", Normalize: "normalisations"}
+
+
+def graded(schedule: Schedule) -> Graded:
+    """Return what spikes reach and is computed from means: see `snnrepro.spiking.schedule.is_graded`."""
+    nodes = [node for node in schedule.nodes if is_graded(node) and node.name in schedule.driven]
+    kinds = Counter(_KINDS.get(type(node.layer), "functions") for node in nodes)
+    shapes = schedule.network.shapes
+    return Graded(sum(math.prod(shapes[node.name]) for node in nodes), dict(sorted(kinds.items())))
+
+
+def counted(schedule: Schedule) -> list[Shares | Graded]:
+    """Return what a network costs, each a line to print: graded values only where there are some."""
+    found = graded(schedule)
+    return [shares(schedule), *([found] if found.values else [])]
 
 
 def macs(network: Network) -> int:

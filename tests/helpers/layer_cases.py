@@ -13,10 +13,12 @@ from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    Divide,
     Function,
     LeakyReLU,
     MaxPool,
     Multiply,
+    Normalize,
     OnnxPart,
     Pad,
     Reduce,
@@ -56,6 +58,8 @@ _LAYERS = [
     Reduce("mean", (1, 2)),
     Add(),
     Multiply(),
+    Divide(),
+    Normalize((0, 2), 0.25),
     Concat(0),
     Reshape((16, 4)),
     Transpose((1, 2, 0)),
@@ -64,7 +68,7 @@ _LAYERS = [
     OnnxPart(running_sum(), ((4, 4, 4),), (4, 4, 4), 5),
 ]
 GOOD = {type(layer): layer for layer in _LAYERS}
-READS = {Multiply: 2}
+READS = {Multiply: 2, Divide: 2}
 """How many values a layer reads, where it is not 1."""
 
 _TEXT = ["text", b"bytes", {}, object()]
@@ -111,6 +115,13 @@ BAD = {
     Reduce: {"kind": [*_TEXT, "median", "sum", "Mean", "", None, 0, ("mean",)], "axes": _AXES},
     Add: {},
     Multiply: {},
+    Divide: {},
+    Normalize: {
+        "axes": _AXES,
+        "epsilon": [*_TEXT, None, np.nan, np.inf, -np.inf, -1e-9, 1e39, True, "1", (1.0,)],
+        "centred": [*_TEXT, None, 0, 1, "True", (True,)],
+        "order": [*_WHOLE, 0, -1, 3],
+    },
     Concat: {"axis": [*_WHOLE, -1]},
     Reshape: {"shape": [*_TEXT, None, 64, (0, 4), (-1, 4), (16.0, 4), ("16", 4), (True, 64), (2**40,), (None,)]},
     Transpose: {"axes": [*_ORDER, (1, 2), (1, 2, 3), (0, 2), (0, 1, 1)]},

@@ -23,7 +23,9 @@ from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    Function,
     MaxPool,
+    Multiply,
     Pad,
     Reduce,
     ReLU,
@@ -41,7 +43,7 @@ from snnrepro.spiking.neurons import IF, Population
 from snnrepro.spiking.prepare import prepare
 
 BLOCKS = ("conv", "conv_transpose", "average", "maximum", "residual", "concat", "select", "pad", "affine", "transpose")
-"""What may stand between two layers of neurons."""
+"""What may stand between two layers of neurons; "running" may, too, where few steps keep it exact."""
 
 HEADS = ("image", "flat", "flat", "rows")
 """What may stand at the end: the image itself, or a dense layer over all of it ("flat") or over its rows."""
@@ -258,6 +260,15 @@ class _Drawing:
     def pad(self):
         pads = tuple(tuple(self.draw(st.integers(-1 if size > 2 else 0, 1)) for _ in range(2)) for size in self.shape)
         self.add(Pad(pads, self.draw(st.sampled_from([0.0, 0.5]))))
+
+    def running(self):
+        """Add a product of two values, or a square: exact where the sum of the steps' weights is a power of two."""
+        if self.draw(st.booleans()):
+            self.add(Function("x * x"))
+        else:
+            before = self.value
+            self.affine()
+            self.add(Multiply(), *self.draw(st.permutations([before, self.value])))
 
     def affine(self):
         shape = self.draw(st.sampled_from([(), (self.shape[0], 1, 1), (1, 1, self.shape[2]), self.shape]))

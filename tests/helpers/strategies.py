@@ -214,6 +214,24 @@ def _activation(drawing):
         drawing.node(kind, [x])
 
 
+def _normalization(drawing):
+    """Add a normalisation of one kind, whose epsilon keeps what is small from being blown up."""
+    draw, x, (channels, *space) = drawing.draw, drawing.value, drawing.shape
+    # onnxruntime has LRN for two spatial axes alone.
+    kind = draw(st.sampled_from(["InstanceNormalization", "ReduceL2", *["LRN"] * (len(space) == 2)]))
+    if kind == "InstanceNormalization":
+        constants = [drawing.tensor(values) for values in drawing.rng.uniform(0.5, 1.5, (2, channels))]
+        drawing.node(kind, [x, *constants], epsilon=0.1)
+    elif kind == "LRN":
+        drawing.node(kind, [x], size=draw(st.sampled_from([1, 3])), alpha=0.3, bias=draw(st.sampled_from([1.0, 0.5])))
+    else:
+        axis = draw(st.integers(1, len(space) + 1))
+        shape = drawing.shape
+        drawing.node(kind, [x], [1 if place == axis - 1 else n for place, n in enumerate(shape)], axes=[axis])
+        drawing.node("Add", [drawing.value, drawing.tensor(np.full((), 0.5))])
+        drawing.node("Div", [x, drawing.value], shape)
+
+
 def _pool(drawing):
     draw, (channels, *space) = drawing.draw, drawing.shape
     op_type = draw(st.sampled_from(["AveragePool", "MaxPool"]))
@@ -342,6 +360,7 @@ def _gemm(drawing):
 
 
 _BLOCKS = [_conv, _conv_transpose, _batch_normalization, _activation, _pool, _constant, _branches, _transpose, _shared]
+_BLOCKS.append(_normalization)
 
 
 @st.composite

@@ -101,6 +101,7 @@ Conv, BatchNormalization|BatchNormalization, Conv|Relu, BatchNormalization|Gemm,
 ConvTranspose, BatchNormalization|Relu|LeakyRelu|PRelu|Clip|Sigmoid|Softmax|LogSoftmax|GlobalAveragePool|Flatten|Reshape
 AveragePool uneven pads|AveragePool ceil_mode|AveragePool count_include_pad|AveragePool count_include_pad 0
 MaxPool uneven pads|MaxPool ceil_mode|MaxPool dilations|Add|Sub|Mul|Div|Sum|Concat|Transpose
+InstanceNormalization|LRN|ReduceL2
 Gemm transB|Gemm alpha|Gemm beta|Gemm zero bias"""
 
 

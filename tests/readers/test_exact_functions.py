@@ -60,6 +60,17 @@ def test_a_clip_between_any_two_numbers_is_read(bounds, given_bounds, rectified)
     _checked(_model([*nodes, _node(f"Clip {'r' if rectified else 'x'} {names} y")], constants))
 
 
+@pytest.mark.parametrize(("low", "high"), [(-65504.0, 65504.0), (-65504.0, 1.5), (-1.5, 65504.0)])
+@pytest.mark.parametrize("kind", ["Clip x low high y", "Max x low y", "Min x high y"])
+def test_a_bound_that_nothing_reaches_costs_no_digits(kind, low, high):
+    """As ``65504 - relu(65504 - x)`` a value had four digits left, and its neurons had to fire 65504."""
+    model = _model([_node(kind)], {"low": np.float32(low), "high": np.float32(high)})
+    x = np.random.RandomState(0).normal(0, 2, (7, *SHAPE)).astype(np.float32)
+    x[0, 0, 0] = -1e6, 0.1, 1e6
+    assert np.abs(snnrepro.load(model).forward(x) - _wanted(model, x))[1:].max() < 1e-6
+    np.testing.assert_allclose(snnrepro.load(model).forward(x), _wanted(model, x), rtol=1e-6, atol=1e-6)
+
+
 @given(st.sampled_from(["Max", "Min"]), st.integers(1, 3), st.integers(0, 2), st.randoms(use_true_random=False))
 def test_the_larger_and_the_smaller_of_values_and_constants_are_read(kind, n_values, n_constants, random):
     nodes = [_node(f"MatMul x w{index} v{index}") for index in range(n_values)]

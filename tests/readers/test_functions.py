@@ -8,7 +8,7 @@ from onnx import helper
 from scipy import special
 
 import snnrepro
-from snnrepro.network.layers import Conv, Function, MaxPool, Multiply
+from snnrepro.network.layers import Conv, Divide, Function, MaxPool, Multiply
 from tests.helpers.strategies import model_proto
 from tests.readers.test_onnx_reader import _like_onnxruntime, _named, _node
 
@@ -135,10 +135,9 @@ def _of_two(kind):
 
 
 def test_what_two_values_give_is_no_function_of_one():
-    network = _like_onnxruntime(_of_two("Mul"), 2, 5, 5)
-    assert [type(node.layer) for node in network.nodes] == [Conv, MaxPool, Multiply]
-    with pytest.raises(snnrepro.UnsupportedError, match="a quotient of two values that are both computed at run time"):
-        snnrepro.load(_of_two("Div"))
+    for kind, layer in (("Mul", Multiply), ("Div", Divide)):
+        network = _like_onnxruntime(_of_two(kind), 2, 5, 5)
+        assert [type(node.layer) for node in network.nodes] == [Conv, MaxPool, layer]
 
 
 def test_a_gate_is_broadcast_over_what_it_gates():

@@ -29,7 +29,7 @@ WEIGHTS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 def test_every_unsupported_node_is_named():
     nodes = [
-        _node("LRN", ["input"], "a", size=3),
+        _node("Hardmax", ["input"], "a"),
         _node("MatMul", ["input", "w"], "b"),
         _node("Relu", ["b"], "c"),
         _node("Sign", ["c"], "d"),
@@ -39,7 +39,7 @@ def test_every_unsupported_node_is_named():
     with pytest.raises(snnrepro.ModelError) as refusal:
         snnrepro.load(model_proto(nodes, [_tensor("w", WEIGHTS), _tensor("v", WEIGHTS.T)], "input", (2,), "f"))
     message = str(refusal.value)
-    assert "LRN 'the LRN'" in message
+    assert "Hardmax 'the Hardmax'" in message
     assert "Sign 'the Sign'" in message
     assert "supported: Abs, Add, Atan, AveragePool" in message
     assert "the MatMul" not in message
@@ -54,9 +54,9 @@ def test_an_unsupported_attribute_is_named():
 
 UNUSABLE = {
     "matrix product of variables": ([_node("MatMul", ["input", "input"], "y")], "the right factor must be a constant"),
-    "quotient of variables": (
-        [_node("Softmax", ["input"], "a"), _node("Div", ["input", "a"], "y")],
-        "not linear in spikes",
+    "quotient of variables with unlike axes": (
+        [_node("Unsqueeze", ["input"], "a", axes=[1]), _node("Div", ["input", "a"], "y")],
+        "a quotient of two values of .* as many axes are needed",
     ),
     "softmax over the batch": ([_node("Softmax", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
     "flattened batch": ([_node("Flatten", ["input"], "y", axis=0)], "axis 0 is the batch axis"),
@@ -253,7 +253,7 @@ def test_a_model_that_only_hands_on_its_input_returns_it(op_types):
 
 def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_named():
     nodes = [
-        _node("LRN", ["input"], "a", size=3),
+        _node("Hardmax", ["input"], "a"),
         _node("Shape", ["a"], "shape"),
         _node("Gather", ["shape", "first"], "batch", axis=0),  # computed on constants, never at run time
         _node("Concat", ["batch", "rest"], "sizes", axis=0),
@@ -266,7 +266,7 @@ def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_name
     with pytest.raises(snnrepro.ModelError) as refusal:
         snnrepro.load(model_proto(nodes, tensors, "input", (2, 3), "y"))
     named = [line.split("'")[1] for line in str(refusal.value).splitlines() if line.startswith("  ")]
-    assert named == ["the LRN", "the Sign", "the Det", "the Floor"]
+    assert named == ["the Hardmax", "the Sign", "the Det", "the Floor"]
 
 
 def test_behind_a_value_that_nothing_gives_no_node_is_named():
@@ -387,6 +387,8 @@ EITHER = {
     "ReduceMean": ({"axes": [2]}, {"axes": [2]}, 17),
     "ReduceMax": ({"axes": [2]}, {"axes": [2]}, 17),
     "ReduceSum": ({"axes": [2]}, {"axes": [2]}, 12),
+    "ReduceL2": ({"axes": [2]}, {"axes": [2]}, 17),
+    "ReduceSumSquare": ({"axes": [2]}, {"axes": [2]}, 17),
 }
 
 

@@ -191,8 +191,12 @@ def test_a_sigmoid_inside_is_fitted_and_one_at_the_output_is_not():
 
 
 def test_what_is_not_defined_for_the_images_is_refused_by_the_nodes_name():
-    with pytest.raises(DataError, match=r"Function 'first': sqrt\(x\) is no finite number at -\d"):
+    with pytest.raises(
+        DataError, match=r"Function 'first': sqrt\(x\) is no finite number for \d+ of 150 calib.* epsilon"
+    ):
         snnrepro.convert(_network((Function("sqrt(x)"), ReLU())), calibration=IMAGES)
+    with pytest.raises(DataError, match=r"Function 'first': log\(x\) is no finite number at -\d"):
+        snnrepro.convert(_network((Function("log(x)"), ReLU())), calibration=IMAGES)
 
 
 def test_without_images_a_function_cannot_be_fitted():

@@ -8,9 +8,20 @@ Pads are ``((before, after), ...)``, one pair per spatial axis.
 from __future__ import annotations
 
 from snnrepro.network.layers.base import FieldError, Layer
-from snnrepro.network.layers.elementwise import Add, Affine, Function, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers.elementwise import (
+    Add,
+    Affine,
+    Divide,
+    Function,
+    LeakyReLU,
+    Multiply,
+    ReLU,
+    Sigmoid,
+    Softmax,
+)
 from snnrepro.network.layers.linear import Conv, ConvTranspose, Dense
 from snnrepro.network.layers.movement import Concat, Pad, Reshape, Select, Transpose
+from snnrepro.network.layers.normalization import Normalize
 from snnrepro.network.layers.onnx_part import OnnxPart
 from snnrepro.network.layers.pooling import AveragePool, MaxPool, Reduce
 from snnrepro.network.padding import Pads
@@ -24,12 +35,14 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Dense",
+    "Divide",
     "FieldError",
     "Function",
     "Layer",
     "LeakyReLU",
     "MaxPool",
     "Multiply",
+    "Normalize",
     "OnnxPart",
     "Pad",
     "Pads",

@@ -170,12 +170,8 @@ class Add(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class Multiply(Layer):
-    """Product of two values, broadcast against each other: a gate.
-
-    In the spiking network its sum over the steps is the product of the two sums, over the number of steps: it gives in
-    each step what that gains.
-    """
+class _OfTwo(Layer):
+    """What two values give number by number, broadcast against each other."""
 
     reads_several = True
 
@@ -184,8 +180,29 @@ class Multiply(Layer):
             raise ModelError(f"two values with as many axes are needed, got {list(shapes)}")
         return broadcast(*shapes)
 
+
+@dataclass(frozen=True, eq=False)
+class Multiply(_OfTwo):
+    """Product of two values, broadcast against each other: a gate.
+
+    In the spiking network its sum over the steps is the product of the two sums, over the number of steps: it gives in
+    each step what that gains.
+    """
+
     def __call__(self, *x: FloatArray) -> FloatArray:
         return x[0] * x[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Divide(_OfTwo):
+    """Quotient of two values, broadcast against each other; not a finite number where it is divided by 0.
+
+    In the spiking network its mean over the steps is the quotient of the two means, and 0 while that is not finite.
+    """
+
+    def __call__(self, *x: FloatArray) -> FloatArray:
+        with np.errstate(all="ignore"):
+            return x[0] / x[1]
 
 
 _CONSTANT = "an array of numbers, not empty, that is broadcast against the value"

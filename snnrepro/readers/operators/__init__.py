@@ -1,6 +1,6 @@
 """The ONNX operators that can be read, one family a file; importing this package registers them all."""
 
-from snnrepro.readers.operators import elementwise, functions, linear, piecewise, pooling, resize, shapes
+from snnrepro.readers.operators import elementwise, functions, linear, normalization, piecewise, pooling, resize, shapes
 from snnrepro.readers.operators.registry import HANDLERS, ROW_WISE, Call, Variable, handle, handles
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "handle",
     "handles",
     "linear",
+    "normalization",
     "piecewise",
     "pooling",
     "resize",

@@ -8,7 +8,7 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network import formula
-from snnrepro.network.layers import Add, Affine, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
+from snnrepro.network.layers import Add, Affine, Divide, LeakyReLU, Multiply, ReLU, Sigmoid, Softmax
 from snnrepro.readers.operators.registry import (
     Call,
     Variable,
@@ -126,12 +126,12 @@ def _mul(call: Call, a: Any, b: Any) -> Any:
 @handles("Div", row_wise=True)
 def _div(call: Call, a: Any, b: Any) -> Any:
     if isinstance(a, Variable) and isinstance(b, Variable):
-        quotient = together(call, "{} / {}", a, b)
-        if quotient is None:
-            raise ModelError("a quotient of two values that are both computed at run time is not linear in spikes")
-        return quotient
+        return together(call, "{} / {}", a, b) or _of_two(call, Divide(), "a quotient of two values", a, b)
     if isinstance(b, Variable):
-        return function(call, f"{formula.number(number(a, 'the dividend'))} / x", b)
+        dividend = weights(a, "the dividend")
+        if dividend.size == 1:
+            return function(call, f"{formula.number(number(a, 'the dividend'))} / x", b)
+        return affine(call, function(call, "1.0 / x", b), dividend, None)
     x, divisor = variable(a, "the dividend"), weights(b, "the divisor")
     if not np.all(divisor):
         raise ModelError("the divisor holds a 0")
@@ -140,15 +140,21 @@ def _div(call: Call, a: Any, b: Any) -> Any:
 
 def product(call: Call, a: Variable, b: Variable) -> Variable:
     """Return the product of two values that are computed at run time: a value and its gate."""
+    return _of_two(call, Multiply(), PRODUCT, a, b)
+
+
+def _of_two(call: Call, layer: Multiply | Divide, what: str, a: Variable, b: Variable) -> Variable:
     if a.rank != b.rank or a.folded != b.folded or a.bound is not None or b.bound is not None:
         raise ModelError(
-            f"{PRODUCT} of {a.shape} and {b.shape} that are both computed at run time; as many axes are needed"
+            f"{what} of {a.shape} and {b.shape} that are both computed at run time; as many axes are needed"
         )
-    return call.add(Multiply(), a, b)
+    return call.add(layer, a, b)
 
 
 def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable | None:
     """Return a function of two values that are computed from one, number by number; None if they are not."""
+    if a.name == b.name and a.bound is None:
+        return function(call, formula.of(outer, "x", "x"), a)
     root = a.root or a
     alike = (a.shape, a.folded) == (b.shape, b.folded) and a.bound is b.bound is None
     if (b.root or b) != root or not alike:
@@ -187,7 +193,7 @@ def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "
 @handles("Where")
 def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
     chosen = constant(condition, "the condition")
-    terms = []
+    terms: list[Any] = []
     for value, kept in ((a, chosen), (b, ~chosen.astype(bool))):
         if isinstance(value, Variable):
             terms.append(affine(call, value, kept.astype(np.float32), None))

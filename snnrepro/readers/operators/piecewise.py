@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network.formula import GUARD
+from snnrepro.network.formula import number as text
 from snnrepro.network.layers import Add, ReLU
 from snnrepro.network.padding import broadcast
 from snnrepro.readers.operators.elementwise import affine, difference, negative
-from snnrepro.readers.operators.registry import Call, Variable, handles, number, per_image, variable, weights
+from snnrepro.readers.operators.registry import Call, Variable, function, handles, number, per_image, variable, weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
+
+
+_FAR = 100.0
+"""Bounds beyond it are hardly ever reached, and what exceeds them is taken off. As distances from such a bound values
+would lose digits, and neurons would have to fire as much as the bound."""
 
 
 @handles("Clip", row_wise=True, either=["min", "max"])
@@ -35,15 +42,24 @@ def _clip(call: Call, x: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _from(call: Call, x: Variable, low: AnyArray, reach: float | None = None) -> Variable:
-    """Return ``low + min(max(x - low, 0), reach)``."""
+    """Return ``low + min(max(x - low, 0), reach)``, where it is a guard against a division by 0 as one function."""
+    if x.rectified and reach is None and low.size == 1 and 0 < low.item() <= GUARD:
+        return function(call, f"max(x, {text(low.item())})", x)
     if not np.any(low):
         return x if x.rectified and reach is None else call.add(ReLU(reach), x)
+    if np.abs(low).max() > _FAR:
+        raised = call.add(Add(), x, call.add(ReLU(), difference(call, low, x)))
+        return raised if reach is None else _smaller(call, raised, low + np.float32(reach))
     above = call.add(ReLU(reach), difference(call, x, low))
     return affine(call, above, None, low)
 
 
 def _smaller(call: Call, x: Variable, high: AnyArray) -> Any:
-    """Return ``high - max(high - x, 0)``."""
+    """Return ``high - max(high - x, 0)``, where that is a guard as one function: the differences lose all digits."""
+    if high.size == 1 and high.item() >= 1 / GUARD:
+        return function(call, f"min(x, {text(high.item())})", x)
+    if np.abs(high).max() > _FAR:
+        return difference(call, x, call.add(ReLU(), difference(call, x, high)))
     return difference(call, high, call.add(ReLU(), difference(call, high, x)))
 
 

@@ -101,7 +101,8 @@ def _reduce_mean(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noo
 
 
 @handles("ReduceSum", either=["axes"])
-def _reduce_sum(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def reduce_sum(call: Call, x: Any, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+    """Return the sum over some axes."""
     x = variable(x)
     mean = _reduce(call, x, "mean", axes, keepdims, noop_with_empty_axes)
     return affine(call, mean, np.float32(math.prod(x.shape) / math.prod(mean.shape)), None)

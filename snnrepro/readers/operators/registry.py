@@ -18,7 +18,18 @@ import numpy as np
 from snnrepro.errors import ModelError
 from snnrepro.network import formula as formulas
 from snnrepro.network.graph import Node
-from snnrepro.network.layers import Add, Affine, Function, LeakyReLU, ReLU, Reshape, Select, Sigmoid, Transpose
+from snnrepro.network.layers import (
+    Add,
+    Affine,
+    Function,
+    LeakyReLU,
+    Reduce,
+    ReLU,
+    Reshape,
+    Select,
+    Sigmoid,
+    Transpose,
+)
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -101,10 +112,19 @@ class Call:
         name = f"{self.output}#{len(self.nodes)}"
         shape = layer.output_shape(*(value.shape for value in inputs), name=self.output)
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
-        moves = isinstance(layer, (Reshape, Transpose, Select))  # it gives only numbers that it reads
-        rectified = isinstance(layer, ReLU) or (moves and inputs[0].rectified)
+        rectified = _is_rectified(layer, inputs[0])
         root, formula = formula_of(layer, shape, inputs)
         return Variable(name, shape, inputs[0].folded, rectified, root=root, formula=formula)
+
+
+def _is_rectified(layer: Layer, x: Variable) -> bool:
+    """Whether what a layer gives is known to be nowhere below 0."""
+    if isinstance(layer, Function):
+        return formulas.is_never_negative(layer.formula)
+    if isinstance(layer, Affine):
+        return x.rectified and not np.any(layer.scale < 0) and not np.any(layer.offset < 0)
+    keeps = isinstance(layer, (Reshape, Transpose, Select, Reduce))
+    return isinstance(layer, ReLU) or (keeps and x.rectified)
 
 
 def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable]) -> tuple[Variable | None, str]:
@@ -118,9 +138,13 @@ def formula_of(layer: Layer, shape: tuple[int, ...], inputs: Sequence[Variable])
 
 
 def function(call: Call, text: str, x: Variable) -> Variable:
-    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be."""
+    """Return a function of `x`, as one of the value that `x` is itself a function of, where it can be.
+
+    An algebraic function of what rectifiers give is not: it is computed from their spikes.
+    """
     composed = formulas.of(text, x.formula)
-    if x.root is None or len(composed) > formulas.LONGEST // 2:
+    rectifies = formulas.is_algebraic(x.formula, bends=True) and not formulas.is_algebraic(x.formula)
+    if x.root is None or len(composed) > formulas.LONGEST // 2 or (rectifies and formulas.is_algebraic(text)):
         return call.add(Function(text), x)
     return function_of_root(call, composed, x)
 

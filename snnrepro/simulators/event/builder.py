@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Container, Iterable, Mapping
 import numpy as np
 
 from snnrepro.network.indexing import moved, moves_entries, reduced, windows
-from snnrepro.network.layers import Dense, MaxPool, Multiply, Reduce, ReLU
+from snnrepro.network.layers import Dense, MaxPool, Reduce, ReLU
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.population import PackedPopulation, can_be_fused, is_compiled, pack_population
 from snnrepro.simulators.event.readout import Readout, evaluate_nodes, without_constant
@@ -20,7 +20,8 @@ from snnrepro.simulators.event.stages import (
     FireOnNumbers,
     FirePlainly,
     Maximum,
-    Product,
+    OfMeans,
+    Running,
     Stage,
     Sums,
 )
@@ -34,7 +35,7 @@ from snnrepro.simulators.event.weights import (
     linear_of_sums,
 )
 from snnrepro.spiking.neurons import growth_of
-from snnrepro.spiking.schedule import is_maximum, is_running
+from snnrepro.spiking.schedule import is_graded, is_maximum, is_running
 from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
@@ -185,9 +186,11 @@ class Builder:
             return self._fire(node)
         if isinstance(node.layer, (MaxPool, Reduce)) and is_maximum(node) and node.name in self.schedule.driven:
             return self._maximum(node.layer, node, numbers)
-        if isinstance(node.layer, Multiply) and node.name in self.schedule.driven:
+        if is_graded(node):
+            if node.name not in self.schedule.driven:
+                return OfMeans(numbers, node.layer)
             shapes = tuple(self._shapes[name] for name in (*node.inputs, node.name))
-            return Product(numbers, growth_of(self._populations), shapes)
+            return Running(numbers, node.layer, growth_of(self._populations), shapes)
         on_events = self._events_of(node)
         if on_events is not None:
             return Sums((on_events[1],), on_events[0])

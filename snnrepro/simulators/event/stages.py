@@ -11,7 +11,7 @@ from snnrepro.network.convolve import convolve
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.kernels import FireSizes, Firing
 from snnrepro.simulators.event.values import Outputs, Spikes
-from snnrepro.spiking.step import RunningProduct, population_state
+from snnrepro.spiking.step import RunningFunction, of_sums, population_state
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, Int32Array
@@ -115,17 +115,31 @@ class Maximum(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class Product(Stage):
-    """A product: what that of the means so far gains in each step. Its state: that of `RunningProduct`.
+class OfMeans(Stage):
+    """A function of what the image alone decides, which in the steps would be a `Running`: it is computed once."""
+
+    layer: Layer
+
+    def run(self, inputs: tuple[FloatArray, ...], state: State, n_steps: int) -> tuple[FloatArray, State]:
+        """Return the value, ``(n_images, 1, *shape)``."""
+        return of_sums(self.layer, np.float32(1), *(numbers[:, 0] for numbers in inputs))[:, np.newaxis], state
+
+
+@dataclass(frozen=True, eq=False)
+class Running(Stage):
+    """A function of means: what that of the means so far gains in each step. Its state: that of `RunningFunction`.
 
     Attributes
     ----------
+    layer : Layer
+        The function.
     growth : float
         Factor of the sums per step.
     shapes : tuple of (tuple of int)
-        Of the two that it reads, and of what it gives.
+        Of what it reads, and of what it gives.
     """
 
+    layer: Layer
     growth: float
     shapes: tuple[tuple[int, ...], ...]
 
@@ -134,11 +148,11 @@ class Product(Stage):
         weight = np.zeros((n_images, *[1] * len(self.shapes[0])), np.float32)
         return (*(np.zeros((n_images, *shape), np.float32) for shape in self.shapes), weight)
 
-    def run(self, inputs: tuple[FloatArray, FloatArray], state: State, n_steps: int) -> tuple[FloatArray, State]:
+    def run(self, inputs: tuple[FloatArray, ...], state: State, n_steps: int) -> tuple[FloatArray, State]:
         """Return the gains, ``(n_images, n_steps, *shape)``."""
         n_images = len(inputs[0])
-        running = RunningProduct(self.growth, state or self.begin(n_images))
-        out = np.empty((n_images, n_steps, *self.shapes[2]), np.float32)
+        running = RunningFunction(self.layer, self.growth, state or self.begin(n_images))
+        out = np.empty((n_images, n_steps, *self.shapes[-1]), np.float32)
         for step in range(n_steps):
             out[:, step] = running.step(*(numbers[:, step if numbers.shape[1] > 1 else 0] for numbers in inputs))
         return out, running.state

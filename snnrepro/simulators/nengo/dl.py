@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from snnrepro.arrays import pieces
+from snnrepro.errors import UnsupportedError
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.inputs import checked_images
 from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Multiply
 from snnrepro.simulators.nengo.network import NengoNetwork, build
 from snnrepro.spiking.run import Progress, Run, checked_steps
+from snnrepro.spiking.schedule import is_graded
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -190,7 +193,13 @@ def train(
     -------
     SpikingNetwork
         The same network with the trained weights and biases.
+
+    Raises
+    ------
+    UnsupportedError
+        The network has quotients, normalisations or algebraic functions; all of them are named.
     """
+    _check_trainable(spiking)
     tf = import_tensorflow()
     import_nengo_dl()
     seed_everything(tf, seed)
@@ -221,6 +230,19 @@ def train(
     nodes = tuple(Node(node.name, node.inputs, trained.get(node.name, node.layer)) for node in network.nodes)
     after = Network(network.input_name, network.input_shape, nodes, {"trained_by": "nengo-dl"})
     return replace(spiking, network=after, populations=populations)
+
+
+def _check_trainable(spiking: SpikingNetwork) -> None:
+    """Refuse what `dl_neurons` computes with NumPy: nothing would be trained in front of it."""
+    nodes = [node for node in spiking.schedule.nodes if is_graded(node) and not isinstance(node.layer, Multiply)]
+    if nodes:
+        raise UnsupportedError(
+            [
+                f"{type(node.layer).__name__} {node.name!r}: NengoDL runs it, and cannot train through it; train the "
+                f"network before it is converted"
+                for node in nodes
+            ]
+        )
 
 
 def epoch_callback(tf: Any, epochs: int, progress: Progress | None) -> Any:

@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 from nengo_dl.neuron_builders import SimNeuronsBuilder, TFNeuronBuilder
 
-from snnrepro.simulators.nengo.neurons import Counter, Maximum, Product, SignedIF
+from snnrepro.network.layers import Multiply
+from snnrepro.simulators.nengo.neurons import Counter, Maximum, Running, SignedIF
 
 
 def register() -> None:
     """Tell NengoDL how to run our neuron types; again changes nothing."""
     SimNeuronsBuilder.TF_NEURON_IMPL.update(
-        {SignedIF: _SignedIFBuilder, Maximum: _MaximumBuilder, Product: _ProductBuilder, Counter: _CounterBuilder}
+        {SignedIF: _SignedIFBuilder, Maximum: _MaximumBuilder, Running: _FunctionBuilder, Counter: _CounterBuilder}
     )
 
 
@@ -96,26 +97,43 @@ class _MaximumBuilder(_RunningBuilder):
         return tf.concat(maxima, axis=1)
 
 
-class _ProductBuilder(_RunningBuilder):
-    def step(self, J: Any, dt: Any, total: Any, product: Any, weight: Any) -> tuple[Any, Any, Any, Any]:  # noqa: N803
+class _FunctionBuilder(_RunningBuilder):
+    def step(self, J: Any, dt: Any, total: Any, value: Any, weight: Any) -> tuple[Any, Any, Any, Any]:  # noqa: N803
         """Advance by one time step."""
         weight = self.growth * weight + 1
         total = self.growth * total + J
-        now = self._halves(total, weight)
-        return now - self.growth * product, total, now, weight
+        now = self._values(total, weight)
+        return now - self.growth * value, total, now, weight
 
     def training_step(self, J: Any, dt: Any, **state: Any) -> Any:  # noqa: N803
-        """Return the product of the step."""
-        return self._halves(J, tf.ones_like(J))
+        """Return the function of the step's own values."""
+        return self._values(J, tf.ones_like(J))
 
-    def _halves(self, values: Any, weight: Any) -> Any:
-        """Return the products at the first neurons of each population, 0 at the others."""
-        products = []
-        for part, over in zip(tf.split(values, self.sizes, axis=1), tf.split(weight, self.sizes, axis=1)):
-            n = part.shape[1] // 2
-            now = part[:, :n] * part[:, n:] / over[:, :n]
-            products.append(tf.pad(now, [[0, 0], [0, n]]))
-        return tf.concat(products, axis=1)
+    def _values(self, totals: Any, weights: Any) -> Any:
+        """Return the values at the first neurons of each population, 0 at the others."""
+        split = (tf.split(numbers, self.sizes, axis=1) for numbers in (totals, weights))
+        values = []
+        for op, total, weight in zip(self.ops, *split):
+            computed = _product if isinstance(op.neurons.layer, Multiply) else _computed
+            now = computed(op.neurons, total, weight)
+            values.append(tf.pad(now, [[0, 0], [0, total.shape[1] - now.shape[1]]]))
+        return tf.concat(values, axis=1)
+
+
+def _product(neurons: Running, total: Any, weight: Any) -> Any:
+    """Return the products by TensorFlow, which can train through them."""
+    first, second = (
+        tf.reshape(total[:, begin:end], (total.shape[0], *shape)) for begin, end, shape in neurons.places()
+    )
+    over = tf.reshape(weight[:, :1], (total.shape[0], *[1] * len(neurons.shapes[0])))
+    return tf.reshape(first * second / over, (total.shape[0], -1))
+
+
+def _computed(neurons: Running, total: Any, weight: Any) -> Any:
+    """Return the values of any function as NumPy computes them; nothing is trained through it."""
+    now = tf.numpy_function(neurons.values_of, [total, weight], total.dtype)
+    now.set_shape((total.shape[0], neurons.n_outputs))
+    return now
 
 
 class _CounterBuilder(_Builder):

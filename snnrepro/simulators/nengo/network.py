@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from snnrepro.network.indexing import PADDING
-from snnrepro.network.layers import Multiply, Pad, ReLU, Reshape, Select, Transpose
+from snnrepro.network.layers import Pad, ReLU, Reshape, Select, Transpose
 from snnrepro.simulators.nengo.counts import Counters
 from snnrepro.simulators.nengo.layers import LayerWriter, layers_of
 from snnrepro.simulators.nengo.views import View, maximum_windows, whole
 from snnrepro.spiking.network import scores_of
 from snnrepro.spiking.neurons import LIF
 from snnrepro.spiking.run import Run
-from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.schedule import is_graded, is_maximum
 from snnrepro.spiking.step import Readout
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ class _Builder(LayerWriter):
             self._fire(node)
         elif is_maximum(node):
             self._maximum(node)
-        elif isinstance(layer, Multiply):
-            self._product(node)
+        elif is_graded(node):
+            self._running(node)
         else:
             target = self._target(node)
             self.values[node.name] = whole(target, self.shapes[node.name])
@@ -228,17 +228,19 @@ class _Builder(LayerWriter):
         """Return the factor of a node's sums per step; 0 where the image alone decides: each step stands for itself."""
         return self.spiking.growth if node.name in self.spiking.schedule.driven else 0.0
 
-    def _product(self, node: Node) -> None:
-        from snnrepro.simulators.nengo.neurons import Product, ensemble
+    def _running(self, node: Node) -> None:
+        from snnrepro.simulators.nengo.neurons import Running, ensemble
 
-        shape = self.shapes[node.name]
-        size = math.prod(shape)
-        neurons = ensemble(Product(node.name, self._growth(node)), 2 * size, label=node.name).neurons
-        for place, name in enumerate(node.inputs):
-            view = self.values[name]
-            indices = np.broadcast_to(view.indices, shape).reshape(-1)
-            self.connect_entries(view.source, indices, neurons, place * size + np.arange(size))
-        self.values[node.name] = View(neurons, np.arange(size).reshape(shape))
+        shape, read = self.shapes[node.name], [self.values[name] for name in node.inputs]
+        neuron_type = Running(node.name, node.layer, tuple(view.shape for view in read), self._growth(node))
+        size = max(math.prod(shape), sum(view.indices.size for view in read))
+        neurons = ensemble(neuron_type, size, label=node.name).neurons
+        first = 0
+        for view in read:
+            positions = first + np.arange(view.indices.size)
+            self.connect_entries(view.source, view.indices.reshape(-1), neurons, positions)
+            first += view.indices.size
+        self.values[node.name] = View(neurons, np.arange(math.prod(shape)).reshape(shape))
 
 
 def _neuron_type(name: str, population: Population, shape: tuple[int, ...], dt: float) -> Any:

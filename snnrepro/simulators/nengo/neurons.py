@@ -1,18 +1,22 @@
-"""Neuron types that Nengo does not have: signed integrate-and-fire, running maxima, and counters.
+"""Neuron types that Nengo does not have: signed integrate-and-fire, running functions, counters.
 
 Imported only where a Nengo network is built. NengoDL's versions of them stand in `dl_neurons`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import nengo
 import numpy as np
-from nengo.params import BoolParam, EnumParam, IntParam, NdarrayParam, NumberParam, StringParam
+from nengo.params import BoolParam, EnumParam, IntParam, NdarrayParam, NumberParam, Parameter, StringParam
+
+from snnrepro.spiking.step import of_sums
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
+    from snnrepro.network.layers import Layer
 
 OUTSIDE = -1e30
 """Constant input of a maximum's neuron that stands for padding: it never wins."""
@@ -128,33 +132,61 @@ class Maximum(_NoRates):
         largest[:n] = now
 
 
-class Product(_NoRates):
-    """The product of two inputs' means so far, as what it gains in each step, so that its mean is that product.
+class Running(_NoRates):
+    """A function of the inputs' means so far, as what it gains in each step, so that its mean is that function's value.
 
-    The neurons are the first factors, then the second ones; the outputs are the first half.
+    The neurons are the numbers of the first input, of the second and so on; the outputs are the first ones.
 
     Parameters
     ----------
     label : str
         The node's name.
+    layer : Layer
+        The function: see `snnrepro.spiking.step.of_sums`.
+    shapes : tuple of (tuple of int)
+        Of what it reads.
     growth : float
         Factor of the sums per step; 0 where each step stands for itself, as for what the image alone decides.
     """
 
     state = {  # noqa: RUF012
         "total": nengo.dists.Choice([0.0]),
-        "product": nengo.dists.Choice([0.0]),
+        "value": nengo.dists.Choice([0.0]),
         "weight": nengo.dists.Choice([0.0]),
     }
     spiking = True
     negative = True
 
     label = StringParam("label")
+    layer = Parameter("layer")
+    shapes = Parameter("shapes")
     growth = NumberParam("growth", low=0)
 
-    def __init__(self, label: str = "", growth: float = 1.0) -> None:
+    def __init__(
+        self,
+        label: str = "",
+        layer: Layer | None = None,
+        shapes: tuple[tuple[int, ...], ...] = (),
+        growth: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.label, self.growth = label, growth
+        self.label, self.layer, self.shapes, self.growth = label, layer, shapes, growth
+
+    @property
+    def n_outputs(self) -> int:
+        """How many values it gives."""
+        return math.prod(self.layer.output_shape(*self.shapes))
+
+    def places(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Return of each input where its neurons begin and end, and its shape."""
+        ends = np.cumsum([0, *map(math.prod, self.shapes)]).tolist()
+        return list(zip(ends, ends[1:], self.shapes))
+
+    def values_of(self, total: AnyArray, weight: AnyArray) -> AnyArray:
+        """Return the function's values, ``(n_images, n_outputs)``, for the sums and the sum of the steps' weights."""
+        weight = weight[:, 0].reshape((-1, *[1] * len(self.shapes[0])))
+        sums = [total[:, begin:end].reshape(-1, *shape) for begin, end, shape in self.places()]
+        return of_sums(self.layer, weight, *sums).reshape(len(total), -1)
 
     def step(
         self,
@@ -162,19 +194,19 @@ class Product(_NoRates):
         J: AnyArray,  # noqa: N803
         output: AnyArray,
         total: AnyArray,
-        product: AnyArray,
+        value: AnyArray,
         weight: AnyArray,
     ) -> None:
         """Advance by one time step."""
-        n = len(J) // 2
         weight *= self.growth
         weight += 1
         total *= self.growth
         total += J
-        now = total[:n] * total[n:] / weight[:n]
-        output[:n] = now - self.growth * product[:n]
+        now = self.values_of(total[np.newaxis], weight[np.newaxis])[0]
+        n = len(now)
+        output[:n] = now - self.growth * value[:n]
         output[n:] = 0
-        product[:n] = now
+        value[:n] = now
 
 
 class Counter(_NoRates):
