@@ -222,9 +222,7 @@ def test_importing_the_command_line_loads_no_framework_and_no_compiler():
 
 
 def test_inspecting_a_model_loads_no_compiler_and_no_runtime(root):
-    model = (
-        root / "tests" / "data" / "models" / "residual-dynamo.onnx"
-    )  # no shape arithmetic, which onnxruntime computes
+    model = root / "tests" / "data" / "models" / "residual-dynamo.onnx"  # without shape arithmetic: a runtime's work
     heavy = ["tensorflow", "keras", "nengo", "onnxruntime", "matplotlib", "numba", "scipy", "dask", "onnx"]
     code = (
         f"import sys; from snnrepro.cli import main; main(['inspect', {str(model)!r}], standalone_mode=False); "
