@@ -1,4 +1,4 @@
-"""SpikingJelly's and sinabs's conversions of the same trained networks: accuracy and seconds beside ours, in turn.
+"""SpikingJelly's and sinabs's conversions of the same trained networks: accuracy, seconds and memory beside ours.
 
 ``tox -e peers`` installs them with PyTorch for CPUs, and runs this. The networks are trained here, in PyTorch, and
 their weights written as a `Network` by hand. Both peers convert as measured best for them: SpikingJelly with the 99.9th
@@ -9,9 +9,14 @@ convolutional networks run on few images, whose number is printed, and the time 
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
+import subprocess
+import sys
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +232,72 @@ def test_peers_on_the_same_trained_network(benchmark, data, both, case):
     assert right["event"] > trained_right - 1.0
     assert min(right.values()) > 80  # or a peer is used in a wrong way
     assert ratios["spikingjelly"] >= case.least
+
+
+MOST_SECONDS = {4: 2, 8: 2, 15: 2, 60: 4}
+"""CPU seconds of our conversion over SpikingJelly's, at most, by steps; its own does not depend on them."""
+MOST_MEMORY = 400e6
+MEASURE = """
+import json, re, sys, time, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+from benchmarks import bench_peers
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+convert, x = bench_peers.conversion(*sys.argv[1:4]), np.load(sys.argv[4])
+convert(x[:8])  # what is loaded late, and compiled, is there
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+start = time.process_time()
+convert(x)
+seconds = time.process_time() - start
+print(json.dumps({"seconds": seconds, "peak": (kilobytes("VmHWM") - before) * 1024}))
+"""
+
+
+def conversion(peer, folder, n_steps):
+    """Return what converts the CNN of a folder on images."""
+    if peer == "ours":
+        network = snnrepro.load(f"{folder}/network.npz")
+        return lambda x: snnrepro.convert(network, "balanced", x, int(n_steps))
+    network = untrained("cnn")
+    network.load_state_dict(torch.load(f"{folder}/network.pt"))
+    return lambda x: spikingjelly_of(copy.deepcopy(network).eval(), x)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_to_convert_takes_little_more_than_spikingjelly_and_less_memory_than_promised(benchmark, data, both, tmp_path):
+    """The thesis's CNN on 1,000 images; medians of CPU seconds of rounds in turn, each in a process of its own."""
+    network, ours = both("cnn")
+    torch.save(network.state_dict(), str(tmp_path / "network.pt"))
+    ours.save(tmp_path / "network.npz")
+    np.save(str(tmp_path / "x.npy"), channels_first(data.x_train[:1000]))
+    contestants = {0: "spikingjelly", **dict.fromkeys(MOST_SECONDS, "ours")}
+    rounds = {n_steps: [] for n_steps in contestants}
+
+    def measure():
+        for n_steps, peer in [*contestants.items()] * 3:
+            arguments = [peer, str(tmp_path), str(n_steps), str(tmp_path / "x.npy")]
+            done = subprocess.run(
+                [sys.executable, "-c", MEASURE, *arguments],
+                check=True,
+                stdout=subprocess.PIPE,
+                cwd=str(Path(__file__).parent.parent),
+            )
+            rounds[n_steps].append(json.loads(done.stdout))
+
+    benchmark.pedantic(measure, rounds=1)
+    found = {
+        n_steps: {"seconds": float(np.median([one["seconds"] for one in of])), "peak": max(one["peak"] for one in of)}
+        for n_steps, of in rounds.items()
+    }
+    theirs = found.pop(0)
+    ratios = {n_steps: one["seconds"] / theirs["seconds"] for n_steps, one in found.items()}
+    benchmark.extra_info.update(environment=environment(), spikingjelly=theirs, ours=found, ratios=ratios)
+    print(f"\nconvert, CNN, 1,000 images: SpikingJelly {theirs['seconds']:.1f} CPU s, {theirs['peak'] / 1e6:.0f} MB")
+    for n_steps, one in found.items():
+        taken = f"{one['seconds']:.1f} CPU s, {one['peak'] / 1e6:.0f} MB"
+        print(f"  ours, {n_steps} steps: {taken}, {ratios[n_steps]:.2f} times the seconds")
+    assert all(ratios[n_steps] <= most for n_steps, most in MOST_SECONDS.items())
+    assert max(one["peak"] for one in found.values()) < MOST_MEMORY
+    assert theirs["seconds"] > 0.5  # or nothing was converted

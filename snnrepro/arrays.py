@@ -41,6 +41,12 @@ def frozen(values: Any) -> FloatArray:
     return array
 
 
+def constant(array: FloatArray) -> FloatArray:
+    """Return a new array, to which nobody else writes, as a read-only one: `frozen` need not copy it."""
+    array.setflags(write=False)
+    return array
+
+
 def pieces(
     x: AnyArray, numbers_per_image: int, most_numbers: int, most_images: int, even: bool = False
 ) -> list[AnyArray]:

@@ -6,20 +6,20 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 import numpy as np
 
 from snnrepro.arrays import pieces
 from snnrepro.errors import DataError, ModelError
-from snnrepro.frameworks.onnxruntime import session
 from snnrepro.frameworks.tensorflow import keras_classes
 from snnrepro.inputs import checked_images
-from snnrepro.network.graph import Network
-from snnrepro.network.layers import ReLU
+from snnrepro.network.graph import Network, last_reads
+from snnrepro.network.layers import ReLU, Sigmoid
 from snnrepro.network.task import task_of
-from snnrepro.readers.choices import Choices, choices
+from snnrepro.readers.choices import choices
 from snnrepro.readers.load import load
+from snnrepro.readers.runtime import has_runtime, keras_output, values_of
 from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking.images import warn_of_unlike
 from snnrepro.spiking.network import SpikingNetwork, scores_of
@@ -28,6 +28,7 @@ from snnrepro.user_images import gathered
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.readers.choices import Choices
     from snnrepro.spiking.run import Progress
 
 TOLERANCE = 1e-5
@@ -43,7 +44,8 @@ _NUMBERS = 2**25
 """Numbers that the values of the images compared together have, on all sides (128 MB)."""
 _LINE = 2**20
 """Numbers of a layer that are compared together in float64."""
-_RATES, _SPIKES = "forward ~ rates", "rates ~ spikes"
+_ARCHIVE, _CONVERTED = "forward = npz round trip", "forward = converted"
+_FITS, _RATES, _RATES_OF_FITS, _SPIKES = "forward ~ fit", "forward ~ rates", "fit ~ rates", "rates ~ spikes"
 
 MAX_COST = 5.0
 """Points of the answers that a layer may cost at the output, beyond one standard error. Chosen between what whole
@@ -68,12 +70,13 @@ class Comparison:
     pearson : float
         Correlation of the two; 1 where both are the same constant, nan where only one is constant.
     agrees : bool
-        Whether the relative error is within the tolerance (for the npz round trip: whether it is 0; for rates and
-        spikes: whether the correlation is high enough and the cost low enough).
+        Whether the relative error is within the tolerance (for the npz round trip: whether it is 0; for fits, rates
+        and spikes: whether the correlation is high enough and the cost low enough).
     cost : float or None
-        Of rates and spikes, in points: which share of the answers is not the trained network's any more, where what the
-        layer gives stands in the place of the trained activations and all behind is as trained. It holds the errors of
-        the layers before; the layer where it rises is the one that causes it.
+        Of fits, rates and spikes, in points: which share of the answers is not the trained network's any more, where
+        what the layer gives stands in the place of the trained activations and all behind is as trained (of rates and
+        spikes: as fitted, where functions are). It holds the errors of the layers before; the layer where it rises is
+        the one that causes it.
     """
 
     hop: str
@@ -118,9 +121,11 @@ def verify(
 
     The hops: Keras against onnxruntime (the output; for a Keras model), onnxruntime against our own evaluation (every
     layer; for an ONNX or Keras model), our evaluation before and after an npz round trip (every layer, bit for bit).
-    With a spiking network also: our evaluation against the neurons' rate curves in place of the rectifiers (what
-    thresholds cost, at endlessly many steps), and the rate curves against the simulated spikes (what too few steps
-    cost), for every population and the scores.
+    With a spiking network also: the model against the trained network that was converted (every layer that both have;
+    another model is noticed), that one against the fits in place of its curved functions (what the fits cost, for every
+    function and the scores), this against the neurons' rate curves in place of the rectifiers (what thresholds cost, at
+    endlessly many steps), and the rate curves against the simulated spikes (what too few steps cost), for every
+    population and the scores.
 
     Parameters
     ----------
@@ -131,9 +136,9 @@ def verify(
     x : numpy.ndarray
         Images, ``(n_images, *input_shape)``.
     tolerance : float
-        Largest error relative to the layer's largest number, up to the npz archive.
+        Largest error relative to the layer's largest number, up to the network that was converted.
     correlation : float
-        Smallest Pearson r of a layer from there on: rates and spikes are never the same numbers.
+        Smallest Pearson r of a layer from there on: fits, rates and spikes are never the same numbers.
     max_cost : float
         Largest cost of a layer at the output, in points of the answers, beyond one standard error.
     shapes, outputs, constants
@@ -171,69 +176,102 @@ def verify(
         raise ModelError(f"a spiking network or None is needed, got {type(spiking).__name__}")
     if spiking is not None:
         warn_of_unlike(x, spiking.provenance.get("images"))
-    compared = _Compared(model, network, spiking, chosen)
-    for part in pieces(x, compared.numbers, _NUMBERS, len(x), even=True):
-        compared.add(part, within(progress or (lambda _: None), len(part) / len(x)))
+    compared = _Compared(x, network, spiking)
+    hops: list[Callable[[Progress], None]] = [compared.add_archive]
+    if has_runtime(model):
+        hops.insert(0, lambda progress: compared.add_runtime(model, chosen, progress))
+    if spiking is not None:
+        hops.append(compared.add_spiking)
+    for hop in hops:  # one after the other: each holds the weights once more
+        hop(within(progress or (lambda _: None), 1 / len(hops)))
     return Verification(tuple(compared.comparisons(tolerance, correlation, max_cost)))
 
 
 class _Compared:
-    """The sides of all hops, compared over the images so far."""
+    """The sides of the hops, compared over the images so far."""
 
-    def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None, chosen: Choices) -> None:
-        self._network, self._spiking = network, spiking
-        self._keras = model if keras_classes(model) and not chosen.outputs else None
-        proto = _onnx_of(model, chosen)
-        self._onnxruntime = None if proto is None else _onnxruntime(proto, network)
-        with tempfile.TemporaryDirectory() as folder:
-            network.save(Path(folder) / "network.npz")
-            self._again = load(Path(folder) / "network.npz")
+    def __init__(self, x: FloatArray, network: Network, spiking: SpikingNetwork | None) -> None:
+        self._x, self._network, self._spiking = x, network, spiking
         self._tallies: dict[tuple[str, str], _Tally] = {}
         self._answers: dict[tuple[str, str], list[AnyArray]] = {}
         self._wanted: list[AnyArray] = []
 
-    @property
-    def numbers(self) -> int:
-        """How many numbers an image takes: its values on two sides or, of a spiking network, on three."""
-        sides = [network for network in (self._network, self._spiking and self._spiking.network) if network]
-        return max(len(sides) + 1, 2) * max(sum(map(math.prod, one.shapes.values())) for one in sides)
-
-    def add(self, x: FloatArray, progress: Progress) -> None:
-        """Compare all sides on some images."""
+    def add_runtime(self, model: Any, chosen: Choices, progress: Progress) -> None:
+        """Compare what the model's own runtime gives with the network's values."""
         network = self._network
-        share = 1 / (1 + (self._onnxruntime is not None) + (self._spiking is not None))
-        if self._onnxruntime is not None:
-            theirs = self._onnxruntime(x)
-            if self._keras is not None:
-                output = network.nodes[-1].name
-                self._compare("Keras = onnxruntime", output, _keras(self._keras, x), theirs[output])
-            ours = {name: value for name, value in network.activations(x) if name in theirs}
-            for name, value in theirs.items():
-                self._compare("onnxruntime = forward", name, value, ours[name])
-            del ours, theirs
+        keras = model if keras_classes(model) and not chosen.outputs else None
+        with tempfile.TemporaryDirectory() as folder:
+            values = values_of(model, chosen, network, Path(folder))
+            for part in self._parts(_numbers(network) + network.most_numbers()):
+                theirs = values(part)
+                if keras is not None:
+                    output = network.nodes[-1].name
+                    self._compare("Keras = onnxruntime", output, keras_output(keras, part), theirs[output])
+                for node, (name, value) in zip(network.nodes, network.activations(part)):
+                    if name in theirs:
+                        # onnxruntime's own sigmoid is off by as much near 0 as near 1.
+                        scale = 1.0 if isinstance(node.layer, Sigmoid) else 0.0
+                        self._compare("onnxruntime = forward", name, theirs.pop(name), value, scale)
+                progress(len(part) / len(self._x))
+            del values  # and with it the session, which maps the weights
+
+    def add_archive(self, progress: Progress) -> None:
+        """Compare the network's values before and after it is written and read."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._network.save(Path(folder) / "network.npz")
+            again = load(Path(folder) / "network.npz")
+        for part in self._parts(2 * self._network.most_numbers()):
+            for (name, before), (_, after) in zip(self._network.activations(part), again.activations(part)):
+                self._compare(_ARCHIVE, name, before, after)
+            progress(len(part) / len(self._x))
+
+    def add_spiking(self, progress: Progress) -> None:
+        """Compare the network with the one that was converted, and that with its fits, its rates and its spikes."""
+        assert self._spiking is not None
+        spiking, trained = self._spiking, self._spiking.trained
+        sides = sum(map(_numbers, (trained, spiking.network) if spiking.functions else (trained,)))
+        neurons = sum(spiking.n_neurons.values())
+        for part in self._parts(sides + 4 * neurons + trained.most_numbers()):
+            self._add_spiking(spiking, trained, part, within(progress, len(part) / len(self._x)))
+
+    def _add_spiking(self, spiking: SpikingNetwork, trained: Network, x: FloatArray, progress: Progress) -> None:
+        task = task_of(spiking.network, spiking.task)
+        spikes = mean_outputs(spiking, x)
+        names, fitted = list(spikes), list(dict.fromkeys([*spiking.functions, trained.nodes[-1].name]))
+        share = 1 / (2 + 2 * len(names) + (1 + len(fitted) if spiking.functions else 0))
+        progress(share)
+        values = _values(trained, x)
+        self._wanted.append(task.answers(values[trained.nodes[-1].name]))
+        same = {**{name: name for name in values}, self._network.nodes[-1].name: trained.nodes[-1].name}
+        for name, value in self._network.activations(x):
+            if name in same:
+                self._compare(_CONVERTED, name, value, values[same[name]])
+        progress(share)
+
+        def add(hop: str, network: Network, name: str, before: FloatArray, after: FloatArray) -> None:
+            self._compare(hop, name, before, after)
+            self._answers.setdefault((hop, name), []).append(task.answers(_scores_with(network, values, name, after)))
             progress(share)
-        for (name, before), (_, after) in zip(network.activations(x), self._again.activations(x)):
-            self._compare("forward = npz round trip", name, before, after)
-        progress(share)
-        if self._spiking is not None:
-            self._add_spiking(self._spiking, x, within(progress, share))
 
-    def _add_spiking(self, spiking: SpikingNetwork, x: FloatArray, progress: Progress) -> None:
-        network, task = spiking.network, task_of(spiking.network, spiking.task)
-        trained = {network.input_name: x, **dict(network.activations(x))}
-        self._wanted.append(task.answers(trained[network.nodes[-1].name]))
-        rates, spikes = rate_values(spiking, x), mean_outputs(spiking, x)
-        share = 1 / (2 * len(spikes) + 1)  # of each layer at each hop; the simulation counts as one
-        progress(share)
-        for hop, before, after in ((_RATES, trained, rates), (_SPIKES, rates, spikes)):
-            for name in spikes:
-                self._compare(hop, name, before[name], after[name])
-                scores = _scores_with(network, trained, name, after[name])
-                self._answers.setdefault((hop, name), []).append(task.answers(scores))
-                progress(share)
+        if spiking.functions:
+            with_fits = _values(spiking.network, x)
+            for name in fitted:
+                add(_FITS, trained, name, values[name], with_fits[name])
+            values = with_fits
+            progress(share)
+        rates = rate_values(spiking, x)
+        for name in names:
+            hop = _RATES_OF_FITS if spiking.functions else _RATES
+            add(hop, spiking.network, name, values[name], rates[name])
+        for name in names:
+            add(_SPIKES, spiking.network, name, rates[name], spikes[name])
 
-    def _compare(self, hop: str, layer: str, first: FloatArray, second: FloatArray) -> None:
-        self._tallies.setdefault((hop, layer), _Tally()).add(hop, layer, first, second)
+    def _parts(self, numbers: int) -> list[FloatArray]:
+        """Return the images in parts, of which an image takes so many numbers."""
+        return pieces(self._x, numbers, _NUMBERS, len(self._x), even=True)
+
+    def _compare(self, hop: str, layer: str, first: FloatArray, second: FloatArray, scale: float = 0.0) -> None:
+        self._tallies.setdefault((hop, layer), _Tally(scale)).add(hop, layer, first, second)
 
     def comparisons(self, tolerance: float, correlation: float, max_cost: float) -> Iterator[Comparison]:
         """Return all comparisons, by hop and layer; parameters as of `verify`."""
@@ -241,7 +279,7 @@ class _Compared:
         for hop, layer in sorted(self._tallies, key=lambda key: list(hops).index(key[0])):
             tally, answers = self._tallies[hop, layer], self._answers.get((hop, layer))
             if answers is None or self._spiking is None:
-                yield tally.comparison(hop, layer, 0.0 if hop == "forward = npz round trip" else tolerance)
+                yield tally.comparison(hop, layer, 0.0 if hop == _ARCHIVE else tolerance)
                 continue
             task = task_of(self._spiking.network, self._spiking.task)
             loss = task.loss(np.concatenate(self._wanted), np.concatenate(answers))
@@ -251,30 +289,47 @@ class _Compared:
             yield replace(compared, agrees=agrees, cost=loss.points)
 
 
-def _scores_with(network: Network, trained: dict[str, FloatArray], name: str, value: FloatArray) -> FloatArray:
-    """Return the scores of the trained network in which one value is replaced."""
-    values, changed = {**trained, name: value}, {name}
-    for node in network.nodes:
-        if not changed.isdisjoint(node.inputs):
-            values[node.name] = node.layer(*(values[source] for source in node.inputs))
-            changed.add(node.name)
-    return values[network.nodes[-1].name]
+def _numbers(network: Network) -> int:
+    """Return how many numbers all values of an image have."""
+    return sum(map(math.prod, network.shapes.values()))
+
+
+def _values(network: Network, x: FloatArray) -> dict[str, FloatArray]:
+    """Return every value of a network by its name, the input among them."""
+    return {network.input_name: x, **dict(network.activations(x))}
+
+
+def _scores_with(network: Network, values: Mapping[str, FloatArray], name: str, value: FloatArray) -> FloatArray:
+    """Return the scores of a network in which one of its values is replaced."""
+    changed = {name: value}
+    for node, done in zip(network.nodes, last_reads(network.nodes)):
+        if not changed.keys().isdisjoint(node.inputs):
+            changed[node.name] = node.layer(*(changed.get(source, values[source]) for source in node.inputs))
+        for source in done:
+            changed.pop(source, None)
+    output = network.nodes[-1].name
+    return changed.get(output, values[output])
 
 
 def rate_values(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
-    """Return every value before the readout, and the scores, in endless time: neurons give their mean output.
+    """Return what every population gives, and the scores, in endless time: neurons give their mean output.
 
     ``(n_images, *shape)`` by name.
     """
-    network = spiking.network
+    network, nodes = spiking.network, spiking.schedule.nodes
     values: dict[str, FloatArray] = {network.input_name: x}
-    for node in spiking.schedule.nodes:
+    kept: dict[str, FloatArray] = {}
+    for node, done in zip(nodes, last_reads(nodes)):
         read = [values[name] for name in node.inputs]
         if isinstance(node.layer, ReLU):
-            values[node.name] = spiking.populations[node.name].mean_output(read[0], spiking.dt)
+            kept[node.name] = value = spiking.populations[node.name].mean_output(read[0], spiking.dt)
         else:
-            values[node.name] = node.layer(*read)
-    return {**values, network.nodes[-1].name: scores_of(spiking, values[spiking.readout])}
+            value = node.layer(*read)
+        values[node.name] = value
+        for name in done:  # free what nothing later reads
+            if name != spiking.readout:
+                del values[name]
+    return {**kept, network.nodes[-1].name: scores_of(spiking, values[spiking.readout])}
 
 
 def compare(hop: str, layer: str, first: FloatArray, second: FloatArray, tolerance: float) -> Comparison:
@@ -294,10 +349,11 @@ class _Tally:
     """How far two sides are from each other, over the images so far: the moments of both about their means.
 
     Those of several parts are added as Chan, Golub & LeVeque do (The American Statistician 37:242, 1983).
+    An error is relative to the largest number of the first side, or to `scale` if that is larger.
     """
 
-    def __init__(self) -> None:
-        self._n, self._largest, self._error = 0, 0.0, 0.0
+    def __init__(self, scale: float = 0.0) -> None:
+        self._n, self._largest, self._error = 0, scale, 0.0
         self._means = np.zeros(2)
         self._moments = np.zeros((2, 2))
 
@@ -332,89 +388,3 @@ class _Tally:
         if scale == 0.0:
             return 1.0 if self._error == 0.0 else float("nan")
         return float(self._moments[0, 1] / scale)
-
-
-def _onnx_of(model: Any, chosen: Choices) -> Any:
-    """Return a model as ONNX, what is chosen of it, in float32; None of what is none."""
-    import onnx
-    from onnx.external_data_helper import load_external_data_for_model
-
-    from snnrepro.readers.float16 import as_float32, computes_float16
-    from snnrepro.readers.narrow import narrow
-
-    folder = None
-    if isinstance(model, onnx.ModelProto):
-        proto = onnx.ModelProto()
-        proto.CopyFrom(model)
-    elif isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
-        proto, folder = onnx.load(str(model), load_external_data=False), Path(model).resolve().parent
-    elif keras_classes(model):
-        from snnrepro.readers.keras import to_onnx
-
-        proto = to_onnx(model)
-    else:
-        return None
-    narrow(proto, chosen)
-    if folder is not None:
-        load_external_data_for_model(proto, str(folder))
-    if computes_float16(proto.graph):
-        as_float32(proto.graph, weights=True)
-    return proto
-
-
-def _keras(model: Any, x: FloatArray) -> FloatArray:
-    """Return a Keras model's output; one of several by name is taken out."""
-    fixed = model.inputs[0].shape[0]
-
-    def call(batch: FloatArray) -> dict[str, FloatArray]:
-        output = model(batch, training=False)
-        while isinstance(output, (dict, list, tuple)) and len(output) == 1:
-            output = next(iter(output.values() if isinstance(output, dict) else output))
-        return {"": np.asarray(output)}
-
-    return _in_pieces(call, x, fixed)[""]
-
-
-def _onnxruntime(proto: Any, network: Network) -> Callable[[FloatArray], dict[str, FloatArray]]:
-    """Return what computes the values of the network's layers that the ONNX model has too, by onnxruntime.
-
-    The model gets these values as outputs.
-    """
-    import onnx
-
-    graph = proto.graph
-    outputs = {value.name for value in graph.output}
-    computed = {name for node in graph.node for name in node.output}
-    compared = [node.name for node in network.nodes if node.name in computed]
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
-    opened = session(proto, as_written=True)
-    constants = {tensor.name for tensor in graph.initializer}
-    source = next(value for value in opened.get_inputs() if value.name not in constants)
-
-    def call(batch: FloatArray) -> dict[str, FloatArray]:
-        values = zip(compared, opened.run(compared, {source.name: _as_read(batch, source.type)}))
-        return {name: np.reshape(value, (len(batch), *network.shapes[name])) for name, value in values}
-
-    return lambda x: _in_pieces(call, x, source.shape[0] if source.shape else None)
-
-
-def _as_read(x: FloatArray, kind: str) -> AnyArray:
-    """Return images in the type that the model reads, as onnxruntime calls it; it must hold them exactly."""
-    name = kind[len("tensor(") : -1]
-    dtype = np.dtype({"float": "float32", "double": "float64"}.get(name, name))
-    with np.errstate(all="ignore"):
-        images: AnyArray = x.astype(dtype)
-    if not np.array_equal(images, x):
-        raise DataError(f"the model reads {dtype.name}, which does not hold every number of the images")
-    return images
-
-
-def _in_pieces(call: Callable[[FloatArray], dict[str, FloatArray]], x: FloatArray, fixed: Any) -> dict[str, FloatArray]:
-    """Return what `call` gives for images; a model of a fixed batch size gets so many at a time, the last filled up."""
-    if not isinstance(fixed, int) or fixed < 1 or fixed == len(x):
-        return call(x)
-    parts = []
-    for part in pieces(x, 1, len(x), fixed):
-        filled = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
-        parts.append({name: value[: len(part)] for name, value in call(filled).items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

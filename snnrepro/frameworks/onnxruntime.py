@@ -29,13 +29,13 @@ def model_of(
     return model
 
 
-def session(model: onnx.ModelProto, as_written: bool = False, n_threads: int = 0) -> Any:
+def session(model: onnx.ModelProto | str, as_written: bool = False, n_threads: int = 0) -> Any:
     """Return an onnxruntime.InferenceSession that says nothing.
 
     Parameters
     ----------
-    model : onnx.ModelProto
-        The model.
+    model : onnx.ModelProto or str
+        The model, or the path of its file.
     as_written : bool
         Whether every node is computed as it stands in the model, none merged with another.
     n_threads : int
@@ -49,4 +49,5 @@ def session(model: onnx.ModelProto, as_written: bool = False, n_threads: int = 0
     options.intra_op_num_threads = options.inter_op_num_threads = n_threads
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = model if isinstance(model, str) else model.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -123,7 +123,7 @@ class Network:
 
     def _activations(self, images: FloatArray) -> Iterator[tuple[str, FloatArray]]:
         values: dict[str, FloatArray] = {self.input_name: images}
-        for node, done in zip(self.nodes, self._last_reads()):
+        for node, done in zip(self.nodes, last_reads(self.nodes)):
             value = node.layer(*(values[name] for name in node.inputs))
             for name in done:  # free what nothing later reads
                 values.pop(name)
@@ -137,16 +137,11 @@ class Network:
         """
         sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         held = largest = sizes[self.input_name]
-        for node, done in zip(self.nodes, self._last_reads()):
+        for node, done in zip(self.nodes, last_reads(self.nodes)):
             held += sizes[node.name]
             largest = max(largest, held + max(sizes[name] for name in (node.name, *node.inputs)))
             held -= sum(sizes[name] for name in done)
         return largest
-
-    def _last_reads(self) -> list[list[str]]:
-        """Return for each node the values that it is the last to read."""
-        last = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
-        return [[name for name in dict.fromkeys(node.inputs) if last[name] == i] for i, node in enumerate(self.nodes)]
 
     def save(self, path: str | Path) -> None:
         """Write the network to a versioned npz archive (no pickle); see `snnrepro.network.archive`."""
@@ -166,3 +161,9 @@ class Network:
                 raise ModelError(f"Network: node {node.name!r} reads {missing}, which no node before it gives")
             shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs), name=node.name)
         return shapes
+
+
+def last_reads(nodes: Sequence[Node]) -> list[list[str]]:
+    """Return for each node the values that it is the last to read."""
+    last = {name: index for index, node in enumerate(nodes) for name in node.inputs}
+    return [[name for name in dict.fromkeys(node.inputs) if last[name] == i] for i, node in enumerate(nodes)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from snnrepro.arrays import constant
 from snnrepro.errors import ModelError
 from snnrepro.network.graph import Node
 from snnrepro.network.layers import Add, Affine, Conv, ConvTranspose, Dense, LeakyReLU, ReLU, Transpose
@@ -144,14 +145,14 @@ def _into_layer_before(linear: Linear, affine: Affine, rank: int) -> Layer | Non
     weights, bias = linear.weights, linear.bias
     if np.any(scale != 1):
         if isinstance(linear, Dense):
-            weights = weights * scale
+            weights = constant(weights * scale)
         elif isinstance(linear, Conv):
-            weights = weights * scale.reshape(-1, *[1] * (weights.ndim - 1))
+            weights = constant(weights * scale.reshape(-1, *[1] * (weights.ndim - 1)))
         else:  # (in, out / groups, *kernel): the scale of an output depends on the input's group
             n_in, per_group = weights.shape[:2]
             by_group = scale.reshape(linear.groups, 1, per_group)
             spread = np.broadcast_to(by_group, (linear.groups, n_in // linear.groups, per_group))
-            weights = weights * spread.reshape(n_in, per_group, *[1] * (weights.ndim - 2))
+            weights = constant(weights * spread.reshape(n_in, per_group, *[1] * (weights.ndim - 2)))
         bias = bias * scale
     bias = np.array(offset) if not bias.any() else bias + offset
     return replace(linear, weights=weights, bias=bias)

@@ -74,14 +74,15 @@ def mean_outputs(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray
 
     Steps count as in the readout: step t by ``growth ** -t``.
     """
-    stepper, readout = Stepper(spiking, x), Readout(spiking)
+    stepper, readout = Stepper(spiking, x, keep=False), Readout(spiking)
     sums = {name: np.zeros((len(x), *spiking.network.shapes[name]), np.float64) for name in spiking.populations}
     weights = step_weights(spiking.growth, spiking.n_steps)
     for weight in weights:
         readout.add(stepper.step())
         for name, output in stepper.outputs.items():
             sums[name] += weight * output
-    means = {name: (total / weights.sum()).astype(np.float32) for name, total in sums.items()}
+    del stepper
+    means = {name: (sums.pop(name) / weights.sum()).astype(np.float32) for name in list(sums)}
     return {**means, spiking.network.nodes[-1].name: scores_of(spiking, readout.value)}
 
 
@@ -94,6 +95,8 @@ class Stepper:
         What to simulate.
     x : numpy.ndarray
         float32, ``(n_images, *input_shape)``.
+    keep : bool
+        Whether all values of the last step can be read; otherwise each is forgotten once nothing later reads it.
 
     Attributes
     ----------
@@ -103,7 +106,7 @@ class Stepper:
         The output of each population in the last step, before its synapse.
     """
 
-    def __init__(self, spiking: SpikingNetwork, x: FloatArray) -> None:
+    def __init__(self, spiking: SpikingNetwork, x: FloatArray, keep: bool = True) -> None:
         self.spiking = spiking
         network, schedule = spiking.network, spiking.schedule
         self.values: dict[str, FloatArray] = {network.input_name: x}
@@ -115,6 +118,11 @@ class Stepper:
                     of_sums(node.layer, np.float32(1), *read) if is_graded(node) else node.layer(*read)
                 )
         self._nodes = [node for node in schedule.nodes if node.name in schedule.driven]
+        stays = {spiking.readout, *self.values}
+        last = {} if keep else {name: node.name for node in self._nodes for name in node.inputs if name not in stays}
+        self._done: dict[str, list[str]] = {}  # by node, the values of a step that it is the last to read
+        for name, reader in last.items():
+            self._done.setdefault(reader, []).append(name)
         self._populations = {
             name: population_state(population, spiking.dt, (len(x), *network.shapes[name]))
             for name, population in spiking.populations.items()
@@ -139,4 +147,6 @@ class Stepper:
             else:
                 value = node.layer(*read)
             self.values[node.name] = value
+            for name in self._done.get(node.name, ()):
+                del self.values[name]
         return self.values[self.spiking.readout]

@@ -44,6 +44,8 @@ _ROOM = 2**26
 """Bytes of activations and spikes that are kept in memory, and not in a temporary file (64 MB)."""
 _SHARES = {"": 0.6, "near": 0.2, "rough": 0.06}
 """Of the progress that is left, for each number of steps that is tried, or guessed at."""
+_OF_FUNCTIONS = 0.1
+"""Of the progress, for fitting functions, where there are any."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -149,10 +151,10 @@ def convert(
         images, given = gathered(calibration, network.input_shape, MOST_IMAGES if max_loss is None else None)
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
-    fitted = _functions(network, x)
-    if fitted:
-        schedule = prepare(network, fitted)
     done = progress or (lambda _: None)
+    fitted = _functions(network, x, within(done, _OF_FUNCTIONS))
+    if fitted:
+        schedule, done = prepare(network, fitted), within(done, 1 - _OF_FUNCTIONS)
     is_fitted = not isinstance(chosen.neuron, LIF)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if x is None and max_loss is not None:
@@ -205,9 +207,9 @@ def _calibration(
     return x, None if labels is None else task.labels(labels, len(x))
 
 
-def _functions(network: Network, x: FloatArray | None) -> dict[str, Fit]:
+def _functions(network: Network, x: FloatArray | None, progress: Progress) -> dict[str, Fit]:
     if x is not None:
-        return fits(network, x)
+        return fits(network, x, progress)
     curved = curved_inside(network)
     if curved:
         raise DataError(f"{curved[0].name!r}: functions are fitted on calibration images: {_a_few_hundred(network)}")

@@ -18,6 +18,7 @@ from snnrepro.spiking.schedule import curved_inside, graded_inside
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.run import Progress
 
 _IMAGES = 200
 """Calibration images whose values functions are fitted on."""
@@ -30,7 +31,7 @@ UNKNOWN = Fit("x", 0.0, 1.0, (0.0,), (1.0,), (1.0,), 0.0, -1.0, 1.0, 0.0)
 """What stands for a fit where there are no images yet."""
 
 
-def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
+def fits(network: Network, images: FloatArray, progress: Progress = lambda _: None) -> dict[str, Fit]:
     """Return for every function that neurons or weights stand behind what it is fitted by, by the node's name.
 
     Parameters
@@ -39,6 +40,8 @@ def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
         As trained.
     images : numpy.ndarray
         float32, ``(n_images, *input_shape)``: the functions are fitted on what they read of these.
+    progress : callable
+        Called with the fraction of the work done since the last call, where there is a function.
 
     Raises
     ------
@@ -63,12 +66,14 @@ def fits(network: Network, images: FloatArray) -> dict[str, Fit]:
                 flat = values.reshape(-1)
                 step = max(1, len(flat) // (len(part) * _SAMPLES) - 1 | 1)  # odd, so that it meets every channel
                 data[name] += [flat[::step], np.array([flat.min(), flat.max()])]
+        progress(0.5 * len(part) / len(x))
     found = {}
     for node in curved:
         try:
             found[node.name] = fit(_formula(node), np.concatenate(data[node.inputs[0]]))
         except DataError as error:
             raise DataError(f"{type(node.layer).__name__} {node.name!r}: {error}") from error
+        progress(0.5 / len(curved))
     poor = {name: one.error for name, one in found.items() if one.error > BOUND}
     if poor:
         worst = max(poor, key=lambda name: poor[name])

@@ -16,6 +16,8 @@ from rich.progress import TimeRemainingColumn
 import snnrepro
 from snnrepro import verification
 from snnrepro.cli import main
+from snnrepro.network.graph import Network, Node
+from snnrepro.network.layers import Dense, Function
 from snnrepro.spiking import parts
 from snnrepro.spiking.evaluate import evaluate
 from snnrepro.thesis import cells
@@ -177,12 +179,31 @@ CALLS = {
     "convert, max loss": lambda made, **options: snnrepro.convert(
         made.network, "balanced", made.x, max_loss=20, **options
     ),
+    "convert, functions": lambda made, **options: snnrepro.convert(made.curved, "balanced", made.flat, 6, **options),
+    "convert, functions, max loss": lambda made, **options: snnrepro.convert(
+        made.curved, "balanced", made.flat, max_loss=50, **options
+    ),
     "run": lambda made, **options: made.spiking.run(made.x, **options),
     "run_parts": lambda made, **options: list(made.spiking.run_parts(made.x, **options)),
     "verify": lambda made, **options: snnrepro.verify(made.model, made.spiking, made.x, **options),
     "verify, trained": lambda made, **options: snnrepro.verify(made.network, None, made.x, **options),
+    "verify, functions": lambda made, **options: snnrepro.verify(
+        made.curved, snnrepro.convert(made.curved, "rate", made.flat, 3), made.flat, **options
+    ),
     "evaluate": lambda made, **options: evaluate(made.spiking, made.spiking.run(made.x), made.x, made.y, **options),
 }
+
+
+def _curved():
+    """Return a small network with two functions that rectifiers are fitted to."""
+    rng = np.random.RandomState(2)
+    nodes, source, n_in = [], "x", 6
+    for place, (n_out, formula) in enumerate(((9, "tanh(x)"), (7, "x * sigmoid(x)"), (3, None))):
+        nodes.append(Node(f"dense{place}", (source,), Dense(rng.normal(size=(n_in, n_out)), np.zeros(n_out))))
+        if formula:
+            nodes.append(Node(f"curve{place}", (nodes[-1].name,), Function(formula)))
+        source, n_in = nodes[-1].name, n_out
+    return Network("x", (6,), tuple(nodes), {})
 
 
 @pytest.mark.parametrize("in_pieces", [False, True], ids=["at once", "in pieces"])
@@ -198,6 +219,8 @@ def test_what_takes_a_progress_in_python_is_told_the_whole(kind, in_pieces, file
         spiking=snnrepro.load_spiking(files["SPIKING"]),
         x=data["x"],
         y=data["y"],
+        curved=_curved(),
+        flat=np.random.RandomState(0).normal(size=(40, 6)).astype(np.float32),
     )
     added = []
     CALLS[kind](made, progress=added.append)

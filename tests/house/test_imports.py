@@ -221,6 +221,18 @@ def test_importing_the_command_line_loads_no_framework_and_no_compiler():
     assert found.stdout.strip() == "[]"
 
 
+def test_inspecting_a_model_loads_no_compiler_and_no_runtime(root):
+    model = root / "tests" / "data" / "models" / "residual-dynamo.onnx"  # without shape arithmetic: a runtime's work
+    heavy = ["tensorflow", "keras", "nengo", "onnxruntime", "matplotlib", "numba", "scipy", "dask", "onnx"]
+    code = (
+        f"import sys; from snnrepro.cli import main; main(['inspect', {str(model)!r}], standalone_mode=False); "
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "every node can be converted" in found.stdout
+    assert found.stdout.splitlines()[-1] == "['onnx']"
+
+
 def test_every_public_name_can_be_had():
     for name in snnrepro.__all__:
         assert getattr(snnrepro, name).__name__ == name

@@ -209,3 +209,13 @@ def test_a_function_that_rectifiers_do_not_fit_is_warned_of():
         DataWarning, match=r"of 1 functions 1 are not fitted within 1 % by 12 rectifiers each; the worst is 'first'"
     ):
         fits(_network((Function("sin(9.0 * x)"), ReLU())), IMAGES)
+
+
+def test_fitting_tells_its_progress_and_a_network_without_functions_tells_none():
+    told = {"functions": [], "none": []}
+    fits(_network(), IMAGES, told["functions"].append)
+    fits(_network((ReLU(), ReLU())), IMAGES, told["none"].append)
+    assert told["none"] == []
+    assert len(told["functions"]) > len(CURVED)  # the images, and each function
+    assert min(told["functions"]) > 0
+    assert sum(told["functions"]) == pytest.approx(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ import snnrepro
 from snnrepro import verification as verify_module
 from snnrepro.network import archive
 from snnrepro.network.layers import Dense
+from snnrepro.readers import runtime
 from snnrepro.verification import compare, verify
 from tests.helpers.strategies import as_onnx, dense_networks, images_for
 
@@ -85,6 +88,26 @@ def test_a_keras_model_is_compared_with_onnxruntime_first(tf):
     found = verify(model, None, x)
     assert found.comparisons[0].hop == "Keras = onnxruntime"
     assert found.passed
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_weights_that_lie_beside_the_model_are_those_of_the_model(planted, monkeypatch):
+    """Large ones do; here all of them. The planted fault: another byte in the file."""
+    sizes, original = [], runtime.session
+
+    def opened(path, **options):
+        weights = Path(path).with_name("weights")
+        sizes.append(weights.stat().st_size)
+        if planted:
+            weights.write_bytes(b"\x00\x00\x80\x3f" + weights.read_bytes()[4:])
+        return original(path, **options)
+
+    monkeypatch.setattr(runtime, "_LARGE", 1)
+    monkeypatch.setattr(runtime, "session", opened)
+    found = verify(_model(), None, X)
+    assert sizes[0] > 5 * runtime._PAGE  # each of six tensors begins a page
+    assert found.passed is not planted
+    assert not planted or found.first_difference.layer == "dense/0"
 
 
 def test_a_network_alone_makes_the_round_trip():

@@ -11,7 +11,8 @@ import pytest
 import snnrepro
 from snnrepro import verification
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Dense, ReLU
+from snnrepro.network.layers import Add, Dense, Function, ReLU
+from snnrepro.simulators.plain import Stepper, mean_outputs
 from snnrepro.verification import verify
 from tests.helpers.command_line import run_command
 from tests.helpers.strategies import as_onnx
@@ -162,3 +163,78 @@ def test_the_moments_of_parts_are_those_of_the_whole(monkeypatch):
     expected = np.corrcoef(first.ravel().astype(np.float64), second.ravel().astype(np.float64))[0, 1]
     assert found.pearson == pytest.approx(expected, rel=1e-9)
     assert found.max_error == np.abs(first.astype(np.float64) - second).max()
+
+
+def _curved():
+    """Return the network with a function in the place of each rectifier."""
+    network = _network()
+    nodes = [
+        replace(node, layer=Function("tanh(x)")) if node.name.startswith("relu") else node for node in network.nodes
+    ]
+    return Network("x", (6,), tuple(nodes), {})
+
+
+def test_what_fits_cost_is_a_hop_of_its_own():
+    network = _curved()
+    spiking = snnrepro.convert(network, "rate", X, 30)
+    found = verify(network, spiking, X)
+    assert found.passed, found.first_difference
+    hops = list(dict.fromkeys(one.hop for one in found.comparisons))
+    assert hops == ["forward = npz round trip", "forward = converted", "forward ~ fit", "fit ~ rates", "rates ~ spikes"]
+    fitted = {one.layer: one for one in found.comparisons if one.hop == "forward ~ fit"}
+    assert list(fitted) == ["relu0", "relu1", "relu2", "dense3"]
+    # The oracle: the function's own values beside the sum of rectifiers that the network holds.
+    exact, sums = (dict(one.activations(X)) for one in (network, spiking.network))
+    for name, one in fitted.items():
+        assert one.max_error == pytest.approx(np.abs(exact[name] - sums[name]).max(), rel=1e-3)
+        assert 1e-3 < one.max_error < 1.0, "a fit is close, and is no equality"
+    answers = [values["dense3"].argmax(axis=1) for values in (exact, sums)]
+    assert fitted["dense3"].cost == pytest.approx(100 * np.mean(answers[0] != answers[1]))
+
+
+def test_a_bad_fit_is_noticed_and_named():
+    """The rectifiers of one function bend the wrong way; the neurons are right for them, and only the fit is wrong."""
+    network = _curved()
+    fine = snnrepro.convert(network, "rate", X, 30)
+    assert fine.functions["relu1"].knots
+    nodes = []
+    for node in fine.network.nodes:
+        if node.name.startswith("relu1/") and node.name.endswith("/scaled"):
+            node = replace(node, layer=replace(node.layer, scale=-node.layer.scale))
+        nodes.append(node)
+    planted = replace(fine, network=replace(fine.network, nodes=tuple(nodes)))
+    found = verify(network, planted, X)
+    assert (found.first_difference.hop, found.first_difference.layer) == ("forward ~ fit", "relu1")
+    before = next(one for one in found.comparisons if (one.hop, one.layer) == ("forward ~ fit", "relu0"))
+    assert before.agrees, "the fit before it is right"
+    rates = [one for one in found.comparisons if one.hop == "fit ~ rates" and one.layer.startswith("relu1/")]
+    assert rates
+    assert min(one.pearson for one in rates) > 0.9, "rates are compared with the fit, whatever it is worth"
+
+
+@pytest.mark.parametrize("same_names", [True, False])
+def test_a_spiking_network_of_another_model_is_noticed(same_names):
+    network = _network()
+    spiking = snnrepro.convert(network, "rate", X, 30)
+    scale = Node("dense3", ("unscaled",), Dense(np.eye(4) * 1.01, np.zeros(4)))
+    other = [replace(node, name="unscaled") if node.name == "dense3" else node for node in network.nodes] + [scale]
+    if not same_names:
+        renamed = {node.name: f"{node.name}/other" for node in other}
+        other = [Node(renamed[one.name], tuple(renamed.get(i, i) for i in one.inputs), one.layer) for one in other]
+    found = verify(Network("x", (6,), tuple(other), {}), spiking, X)
+    assert found.first_difference.hop == "forward = converted"
+    assert found.first_difference.layer == other[-1].name
+    assert found.first_difference.relative_error == pytest.approx(0.01, rel=0.02)
+    assert verify(network, spiking, X).passed
+
+
+def test_forgetting_what_is_read_changes_no_value():
+    """Of a network with a branch, where a value is read twice, in several steps."""
+    branch = Node("sum", ("dense3", "dense3b"), Add())
+    nodes = (*_network().nodes, Node("dense3b", ("relu1",), Dense(np.ones((15, 4)) * 0.1, np.zeros(4))), branch)
+    spiking = snnrepro.convert(Network("x", (6,), nodes, {}), "balanced", X, 5)
+    kept, lean = Stepper(spiking, X), Stepper(spiking, X, keep=False)
+    for _ in range(5):
+        np.testing.assert_array_equal(lean.step(), kept.step())
+    assert kept.values.keys() > lean.values.keys()
+    np.testing.assert_array_equal(mean_outputs(spiking, X)["sum"], spiking.run(X, simulator="plain").scores)
