@@ -219,6 +219,20 @@ def test_a_part_whose_shape_nobody_knows_before_it_is_computed_says_so():
         snnrepro.load(model)
 
 
+def test_the_batch_axis_of_an_output_may_stand_elsewhere():
+    """As a recurrent layer of PyTorch gives it: the sequence, then the batch."""
+    nodes = [("Conv", ["x", "k"], "c", {"pads": [1, 1]}), ("Relu", ["c"], "r", {})]
+    nodes += [("Transpose", ["r"], "t", {"perm": [2, 0, 1]}), ("LSTM", ["t", "W", "R"], "q", {"hidden_size": 2})]
+    nodes += [("Squeeze", ["q", "ones"], "y", {})]
+    constants = [_weights("k", 4, 3, 3), _weights("W", 1, 8, 4), _weights("R", 1, 8, 2), _ints("ones", 1)]
+    model = _model(nodes, constants, (3, 11))
+    x, network = _images(model), snnrepro.load(model)
+    wanted = _answers(model, x)
+    assert wanted.shape == (11, 20, 2)
+    np.testing.assert_allclose(network.forward(x), wanted.transpose(1, 0, 2), rtol=1e-5, atol=1e-6)
+    assert snnrepro.verify(model, None, x).passed
+
+
 @pytest.mark.parametrize("declared", [4, 5])
 def test_a_shape_that_the_model_alone_knows_is_believed_until_it_is_computed(declared):
     nodes, constants = _dense("x", "b")
