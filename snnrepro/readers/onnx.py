@@ -20,6 +20,7 @@ from snnrepro.readers.choices import NOTHING, Choices
 from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known
 from snnrepro.readers.float16 import as_float32, computes_float16
 from snnrepro.readers.narrow import narrow
+from snnrepro.readers.numbers import numbers_of, opset_of
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 from snnrepro.readers.signature import only_input, require_one_output
@@ -79,20 +80,20 @@ def _read_model(given: onnx.ModelProto, chosen: Choices) -> Network:
     if chosen or computes_float16(given.graph):
         model = onnx.ModelProto()
         model.CopyFrom(given)
-    tensors = Tensors(None)
-    return _Reader(model, tensors, _chosen(model, chosen, tensors)).network({})
+    tensors, sources = Tensors(None), numbers_of(given)
+    return _Reader(model, tensors, _chosen(model, chosen, tensors)).network(sources)
 
 
 def _read_file(path: Path, chosen: Choices) -> Network:
     model, sha256 = parse(path)
-    tensors = Tensors(path.parent)
+    tensors, sources = Tensors(path.parent), {"file": path.name, "sha256": sha256, **numbers_of(model)}
     initializers = _chosen(model, chosen, tensors)
     # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
     del model.graph.initializer[:]
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
-    return _Reader(rest, tensors, initializers).network({"file": path.name, "sha256": sha256})
+    return _Reader(rest, tensors, initializers).network(sources)
 
 
 def _chosen(model: onnx.ModelProto, chosen: Choices, tensors: Tensors) -> dict[str, AnyArray]:
@@ -122,7 +123,7 @@ class _Reader:
         graph = model.graph
         held = sum(array.size for array in initializers.values())
         self._model, self._graph, self._tensors = model, graph, tensors
-        self._opset = _opset(model)
+        self._opset = opset_of(model)
         self._input, self._batch = only_input(graph, initializers)
         require_one_output(graph, self._input.name)
         self._values = Values({**initializers, "": None, self._input.name: self._input}, self._batch)
@@ -313,13 +314,6 @@ def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, AnyArra
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
         values[tensor.name] = tensors.read(tensor)
     return values
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    if not 1 <= opset <= 1000:
-        raise ModelError(f"ONNX has no operator set {opset}")
-    return int(opset)
 
 
 def _has_graph(proto: onnx.NodeProto) -> bool:

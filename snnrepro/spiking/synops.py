@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Shares:
 def shares(schedule: Schedule) -> Shares:
     """Return which of a network's multiply-accumulate operations spikes take over."""
     driven = [node for node in schedule.network.nodes if schedule.driven.intersection(node.inputs)]
-    spiking = _macs(driven, schedule.network)
+    spiking = sum(macs_of(node, schedule.network) for node in driven)
     return Shares(spiking, macs(schedule.network) - spiking)
 
 
@@ -94,18 +94,16 @@ def macs(network: Network) -> int:
     network : Network
         Padding counts like the pixels beside it, as is the custom.
     """
-    return _macs(network.nodes, network)
+    return sum(macs_of(node, network) for node in network.nodes)
 
 
-def _macs(nodes: Iterable[Node], network: Network) -> int:
-    shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
-    total = 0
-    for node in nodes:
-        layer = node.layer
-        if isinstance(layer, Dense):
-            total += layer.weights.size * math.prod(shapes[node.name][:-1])
-        elif isinstance(layer, Conv):
-            total += layer.weights.size * math.prod(shapes[node.name][1:])
-        elif isinstance(layer, ConvTranspose):
-            total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
-    return total
+def macs_of(node: Node, network: Network) -> int:
+    """Return the multiply-accumulate operations of one layer for an image; 0 for a layer that is none of products."""
+    layer = node.layer
+    if isinstance(layer, Dense):
+        return int(layer.weights.size * math.prod(network.shapes[node.name][:-1]))
+    if isinstance(layer, Conv):
+        return int(layer.weights.size * math.prod(network.shapes[node.name][1:]))
+    if isinstance(layer, ConvTranspose):
+        return int(layer.weights.size * math.prod(network.shapes[node.inputs[0]][1:]))
+    return 0
