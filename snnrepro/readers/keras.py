@@ -8,15 +8,19 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Iterator
 
+import numpy as np
+
 from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
 from snnrepro.readers.choices import NOTHING, Choices
+from snnrepro.readers.keras_graph import LightGraph, folded, light_graph
 from snnrepro.readers.onnx import read_onnx
 
 if TYPE_CHECKING:
     import onnx
 
+    from snnrepro.arrays import AnyArray
     from snnrepro.network.graph import Network
 
 OPSET = 12
@@ -50,6 +54,16 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     ModelError
         The model has no input of known shape or several inputs, or tf2onnx cannot write it.
     """
+    from onnx import numpy_helper
+
+    proto, kernels = _written(model)
+    for name in list(kernels):
+        proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(kernels.pop(name)), name))
+    return proto
+
+
+def _written(model: Any) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
+    """Return a Keras model as ONNX without its kernels, and these by their names in it; errors as `to_onnx`."""
     name = f"{type(model).__module__}.{type(model).__name__}"
     if "Model" not in keras_classes(model):
         raise ModelError(f"a Keras model is needed, got {name}")
@@ -81,8 +95,15 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     tf.config.run_functions_eagerly(True)  # compiled calls inside (grouped convolutions) become part of the one graph
     try:
         with quiet_stderr():
+            concrete = function.get_concrete_function()
+            light = light_graph(concrete)
+            if light is not None:
+                try:
+                    return _by_tf2onnx(concrete, light)
+                except Exception:  # a rewriter that asks for the numbers of a kernel; it gets them, and raises again
+                    light = None
             proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-            _keep_captured(proto, function.get_concrete_function())
+            _keep_captured(proto, concrete)
     except Exception as error:  # whatever the model's layers or tf2onnx's many rewriters raise
         raise ModelError(
             f"tf2onnx {tf2onnx.__version__} cannot write this model ({type(error).__name__}: "
@@ -91,7 +112,29 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     finally:
         tf.config.run_functions_eagerly(eagerly)
         logger.setLevel(level)
-    return proto
+    return proto, {}
+
+
+def _by_tf2onnx(concrete: Any, light: LightGraph) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
+    """Return a traced model as tf2onnx writes it without its kernels, and these as it reads them."""
+    import tf2onnx
+
+    captured = {inner.name for _, inner in concrete.graph.captures}
+    image = next(tensor.name for tensor in concrete.inputs if tensor.name not in captured)
+    inputs = [tensor.name for tensor in concrete.inputs if tensor.dtype.name != "resource"]
+    proto, _ = tf2onnx.convert.from_graph_def(
+        light.definition,
+        input_names=[*inputs, *light.kernels],
+        output_names=[tensor.name for tensor in concrete.outputs],
+        opset=OPSET,
+        tensors_to_rename={image: image.split(":")[0]},
+    )
+    _keep_captured(proto, concrete)
+    kernels = {}
+    for name, variable in light.kernels.items():
+        kernels[name] = variable.numpy()
+        kernels[name].setflags(write=False)  # nobody else has it, and a layer may keep it as it is
+    return proto, folded(proto, kernels)
 
 
 def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
@@ -111,9 +154,9 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
 
 def read_keras(model: Any, chosen: Choices = NOTHING) -> Network:
     """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
-    proto = to_onnx(model)
+    proto, kernels = _written(model)
     try:
-        return read_onnx(proto, chosen)
+        return read_onnx(proto, chosen, kernels)
     except UnsupportedError as error:
         layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
         hint = "\n".join(filter(None, (_UNWRAPPED if "TimeDistributed" in layers.values() else "", error.hint)))

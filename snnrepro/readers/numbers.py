@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, Mapping
 
 import numpy as np
 from onnx import TensorProto
@@ -14,7 +14,9 @@ from snnrepro.readers.signature import free_inputs
 if TYPE_CHECKING:
     import onnx
 
-_OF_SHAPES = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
+    from snnrepro.arrays import AnyArray
+
+_OF_SHAPES = frozenset((TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL))
 """Types of sizes, axes and conditions, which are no weights."""
 
 
@@ -26,8 +28,10 @@ def opset_of(model: onnx.ModelProto) -> int:
     return int(opset)
 
 
-def numbers_of(model: onnx.ModelProto) -> dict[str, str]:
+def numbers_of(model: onnx.ModelProto, beside: Mapping[str, AnyArray] | None = None) -> dict[str, str]:
     """Return operator set, types of the inputs and types of the weights, as `Network.sources` keeps them.
+
+    `beside` are weights that the model does not hold.
 
     Examples
     --------
@@ -38,11 +42,12 @@ def numbers_of(model: onnx.ModelProto) -> dict[str, str]:
     {'opset': '12', 'input_type': 'float16', 'weight_type': ''}
     """
     inputs = {value.type.tensor_type.elem_type for value in free_inputs(model.graph)}
-    weights = {tensor.data_type for tensor in _tensors(model.graph)}
+    weights = {tensor.data_type for tensor in _tensors(model.graph)} - _OF_SHAPES
+    found = _names(weights) | {array.dtype.name for array in (beside or {}).values()}
     return {
         "opset": str(opset_of(model)),
-        "input_type": _names(inputs),
-        "weight_type": _names(weights - set(_OF_SHAPES)),
+        "input_type": ", ".join(sorted(_names(inputs))),
+        "weight_type": ", ".join(sorted(found)),
     }
 
 
@@ -54,6 +59,6 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
 
 
-def _names(kinds: set[int]) -> str:
-    """Return NumPy's names of ONNX's types, with commas."""
-    return ", ".join(sorted(np.dtype(PLAIN[kind]).name for kind in kinds if kind in PLAIN))
+def _names(kinds: set[int]) -> set[str]:
+    """Return NumPy's names of ONNX's types."""
+    return {np.dtype(PLAIN[kind]).name for kind in kinds if kind in PLAIN}

@@ -35,7 +35,9 @@ _NUMBERS_PER_INDEX = 100  # one of Python's takes ten times the memory of a floa
 _UNSUPPORTED = "this operator is not supported"
 
 
-def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) -> Network:
+def read_onnx(
+    model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING, beside: dict[str, AnyArray] | None = None
+) -> Network:
     """Read an ONNX model.
 
     Parameters
@@ -44,6 +46,8 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
         A file, or the model itself.
     chosen : Choices
         What is chosen of it: sizes of free axes, the output, inputs that are constants.
+    beside : dict of str to numpy.ndarray, optional
+        Constants that a model in memory reads and does not hold; the dict is emptied.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
     where = f"{model}: " if isinstance(model, (str, Path)) else ""
     try:
         if isinstance(model, onnx.ModelProto):
-            return _read_model(model, chosen)
+            return _read_model(model, chosen, {} if beside is None else beside)
         if not isinstance(model, (str, Path)):
             raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
         return _read_file(Path(model), chosen)
@@ -75,19 +79,19 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
         raise ModelError(f"{where}not an ONNX model that can be read ({one_line(error)})") from error
 
 
-def _read_model(given: onnx.ModelProto, chosen: Choices) -> Network:
+def _read_model(given: onnx.ModelProto, chosen: Choices, beside: dict[str, AnyArray]) -> Network:
     model = given
-    if chosen or computes_float16(given.graph):
+    if chosen or computes_float16(given.graph, beside):
         model = onnx.ModelProto()
         model.CopyFrom(given)
-    tensors, sources = Tensors(None), numbers_of(given)
-    return _Reader(model, tensors, _chosen(model, chosen, tensors)).network(sources)
+    tensors, sources = Tensors(None), numbers_of(given, beside)
+    return _Reader(model, tensors, _chosen(model, chosen, tensors, beside)).network(sources)
 
 
 def _read_file(path: Path, chosen: Choices) -> Network:
     model, sha256 = parse(path)
     tensors, sources = Tensors(path.parent), {"file": path.name, "sha256": sha256, **numbers_of(model)}
-    initializers = _chosen(model, chosen, tensors)
+    initializers = _chosen(model, chosen, tensors, {})
     # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
     del model.graph.initializer[:]
     rest = onnx.ModelProto()
@@ -96,13 +100,18 @@ def _read_file(path: Path, chosen: Choices) -> Network:
     return _Reader(rest, tensors, initializers).network(sources)
 
 
-def _chosen(model: onnx.ModelProto, chosen: Choices, tensors: Tensors) -> dict[str, AnyArray]:
-    """Change a model in place to what is chosen of it, computed in float32, and return its initializers."""
+def _chosen(
+    model: onnx.ModelProto, chosen: Choices, tensors: Tensors, beside: dict[str, AnyArray]
+) -> dict[str, AnyArray]:
+    """Change a model in place to what is chosen of it, computed in float32, and return its constants."""
     narrow(model, chosen)
-    if not computes_float16(model.graph):
-        return _initializers(model.graph, tensors)
-    as_float32(model.graph, weights=False)
-    arrays = _initializers(model.graph, tensors)
+    half = computes_float16(model.graph, beside)
+    if half:
+        as_float32(model.graph, weights=False)
+    arrays = {**_initializers(model.graph, tensors), **beside}
+    beside.clear()
+    if not half:
+        return arrays
     return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}
 
 

@@ -483,7 +483,8 @@ def test_what_tf2onnx_raises_is_one_error_and_leaves_no_setting_behind(keras, mo
         raise KeyError("the reason")
 
     model = functional(keras, "dense")
-    monkeypatch.setattr(tf2onnx.convert, "from_function", fail)
+    for function in ("from_graph_def", "from_function"):
+        monkeypatch.setattr(tf2onnx.convert, function, fail)
     with pytest.raises(snnrepro.ModelError, match=r"tf2onnx .* cannot write this model .*the reason"):
         snnrepro.load(model)
     assert (logger.level, tf.config.functions_run_eagerly()) == before
