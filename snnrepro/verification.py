@@ -6,7 +6,7 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -183,6 +183,7 @@ class _Compared:
     def __init__(self, model: Any, network: Network, spiking: SpikingNetwork | None, chosen: Choices) -> None:
         self._network, self._spiking = network, spiking
         self._keras = model if keras_classes(model) and chosen.output is None else None
+        self._constants = chosen.constants
         proto = _onnx_of(model, chosen)
         self._onnxruntime = None if proto is None else _onnxruntime(proto, network)
         with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +207,7 @@ class _Compared:
             theirs = self._onnxruntime(x)
             if self._keras is not None:
                 output = network.nodes[-1].name
-                self._compare("Keras = onnxruntime", output, _keras(self._keras, x), theirs[output])
+                self._compare("Keras = onnxruntime", output, _keras(self._keras, x, self._constants), theirs[output])
             ours = {name: value for name, value in network.activations(x) if name in theirs}
             for name, value in theirs.items():
                 self._compare("onnxruntime = forward", name, value, ours[name])
@@ -362,12 +363,14 @@ def _onnx_of(model: Any, chosen: Choices) -> Any:
     return proto
 
 
-def _keras(model: Any, x: FloatArray) -> FloatArray:
+def _keras(model: Any, x: FloatArray, constants: Mapping[str, AnyArray]) -> FloatArray:
     """Return a Keras model's output; one of several by name is taken out."""
+    from snnrepro.readers.keras import answers
+
     fixed = model.inputs[0].shape[0]
 
     def call(batch: FloatArray) -> dict[str, FloatArray]:
-        output = model(batch, training=False)
+        output = answers(model, batch, constants)
         while isinstance(output, (dict, list, tuple)) and len(output) == 1:
             output = next(iter(output.values() if isinstance(output, dict) else output))
         return {"": np.asarray(output)}

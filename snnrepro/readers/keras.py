@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     DependencyError
         TensorFlow or tf2onnx is missing.
     ModelError
-        The model has no input of known shape or several inputs, or tf2onnx cannot write it.
+        The model has no input of known shape, or tf2onnx cannot write it.
     """
     from onnx import numpy_helper
 
@@ -68,11 +68,6 @@ def _written(model: Any) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
     if "Model" not in keras_classes(model):
         raise ModelError(f"a Keras model is needed, got {name}")
     inputs = _inputs(model)
-    if len(inputs) != 1:
-        raise ModelError(
-            f"one input is needed, this Keras model has {len(inputs)}: write it as ONNX, and load that with constants "
-            "for the others"
-        )
     backend = _backend(model)
     if backend != "tensorflow":
         raise ModelError(
@@ -86,8 +81,8 @@ def _written(model: Any) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
         import tf2onnx
     # A function around the model: tf2onnx's from_keras knows neither Keras 3's Sequential nor the Keras that is not
     # behind tf.keras in this process.
-    signature = [tf.TensorSpec(inputs[0].shape, inputs[0].dtype, name=inputs[0].name.split(":")[0])]
-    function = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    signature = [tf.TensorSpec(one.shape, one.dtype, name=_name(one)) for one in inputs]
+    function = tf.function(lambda *given: model(_fed(model, given), training=False), input_signature=signature)
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # operators that it does not know are in the result, and refused by the reader
@@ -120,14 +115,13 @@ def _by_tf2onnx(concrete: Any, light: LightGraph) -> tuple[onnx.ModelProto, dict
     import tf2onnx
 
     captured = {inner.name for _, inner in concrete.graph.captures}
-    image = next(tensor.name for tensor in concrete.inputs if tensor.name not in captured)
     inputs = [tensor.name for tensor in concrete.inputs if tensor.dtype.name != "resource"]
     proto, _ = tf2onnx.convert.from_graph_def(
         light.definition,
         input_names=[*inputs, *light.kernels],
         output_names=[tensor.name for tensor in concrete.outputs],
         opset=OPSET,
-        tensors_to_rename={image: image.split(":")[0]},
+        tensors_to_rename={name: name.split(":")[0] for name in inputs if name not in captured},
     )
     _keep_captured(proto, concrete)
     kernels = {}
@@ -179,6 +173,33 @@ def _with_layer(problem: str, layers: dict[str, str]) -> str:
         if name in layers:
             return f"{node} (Keras layer {name!r}, {layers[name]}): {reason}"
     return problem
+
+
+def answers(model: Any, x: AnyArray, constants: Mapping[str, AnyArray]) -> Any:
+    """Return what a Keras model gives for images, its other inputs being constants, one of size 1 for all images."""
+    given = []
+    for one in _inputs(model):
+        value = constants.get(_name(one))
+        shape = (len(x), *(1 if size is None else int(size) for size in tuple(one.shape)[1:]))
+        given.append(x if value is None else np.broadcast_to(value, shape).astype(_numpy_type(one.dtype)))
+    return model(_fed(model, given), training=False)
+
+
+def _fed(model: Any, given: Sequence[Any]) -> Any:
+    """Return values for a model's inputs, in order, as the model takes them: one, or a list or dictionary of them."""
+    from tensorflow import nest
+
+    return given[0] if len(given) == 1 else nest.pack_sequence_as(model.input, list(given))
+
+
+def _name(symbolic: Any) -> str:
+    """Return the name of a model's input; old versions of Keras 2 add the number of the output that it is."""
+    return str(symbolic.name).split(":")[0]
+
+
+def _numpy_type(dtype: Any) -> str:
+    """Return NumPy's name of the type of a symbolic input, which Keras 3 has as text."""
+    return str(getattr(dtype, "name", dtype))
 
 
 def _inputs(model: Any) -> list[Any]:
