@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping
 
+from snnrepro.readers.onnx_file import PLAIN
 from snnrepro.readers.walk import reads
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _become(node: Any, op: str, **kinds: int) -> None:
 
 
 def folded(proto: onnx.ModelProto, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
-    """Move what only reorders a kernel from the graph into the kernel, and return those that the graph still reads.
+    """Move what only reorders or rounds a kernel from the graph into it, and return the kernels that are still read.
 
     Parameters
     ----------
@@ -95,8 +96,6 @@ def folded(proto: onnx.ModelProto, arrays: dict[str, AnyArray]) -> dict[str, Any
     arrays : dict of str to numpy.ndarray
         What stands beside it; it is emptied.
     """
-    from onnx import numpy_helper
-
     graph = proto.graph
     inputs = [value for value in graph.input if value.name not in arrays]
     outputs = {value.name for value in graph.output}
@@ -105,18 +104,9 @@ def folded(proto: onnx.ModelProto, arrays: dict[str, AnyArray]) -> dict[str, Any
     arrays.clear()
     for node in graph.node:
         if node.input and node.input[0] in known and outputs.isdisjoint(node.output):
-            given = known[node.input[0]]
-            attributes = {one.name: list(one.ints) for one in node.attribute}
-            if node.op_type == "Transpose" and attributes.get("perm"):
-                known[node.output[0]] = given.transpose(attributes["perm"])
-                continue
-            if node.op_type == "Reshape" and node.input[1] in shapes:
-                sizes = [int(size) for size in numpy_helper.to_array(shapes[node.input[1]])]
-                if 0 not in sizes:  # which would mean the size that is there
-                    known[node.output[0]] = given.reshape(sizes)
-                    continue
-            if node.op_type == "Identity":
-                known[node.output[0]] = given
+            moved = _moved(node, known[node.input[0]], shapes)
+            if moved is not None:
+                known[node.output[0]] = moved
                 continue
         nodes.append(node)
     needed = outputs.union(*(reads(node) for node in nodes))
@@ -124,3 +114,20 @@ def folded(proto: onnx.ModelProto, arrays: dict[str, AnyArray]) -> dict[str, Any
         del field[:]
         field.extend(kept)
     return {name: array for name, array in known.items() if name in needed}
+
+
+def _moved(node: onnx.NodeProto, given: AnyArray, shapes: Mapping[str, onnx.TensorProto]) -> AnyArray | None:
+    """Return what a node makes of a kernel that only reorders or rounds its numbers; None of another node."""
+    from onnx import numpy_helper
+
+    attributes = {one.name: one for one in node.attribute}
+    if node.op_type == "Identity":
+        return given
+    if node.op_type == "Transpose" and "perm" in attributes:
+        return given.transpose(list(attributes["perm"].ints))
+    if node.op_type == "Cast" and attributes["to"].i in PLAIN:  # of mixed precision
+        return given.astype(PLAIN[attributes["to"].i])
+    if node.op_type == "Reshape" and node.input[1] in shapes:
+        sizes = [int(size) for size in numpy_helper.to_array(shapes[node.input[1]])]
+        return given.reshape(sizes) if 0 not in sizes else None  # 0 means the size that is there
+    return None

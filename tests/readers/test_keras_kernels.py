@@ -138,6 +138,24 @@ def test_where_tf2onnx_asks_for_the_numbers_of_a_kernel_it_gets_them(keras, give
     assert len(given[1]) == 1
 
 
+def test_a_model_of_mixed_precision_is_read_with_kernels_as_it_rounds_them(keras, given):
+    """Its weights are float32, and what it computes with are their float16: those arrive."""
+    set_policy = keras.mixed_precision.set_global_policy
+    set_policy("mixed_float16")
+    try:
+        layers = [keras.layers.Dense(5, activation="relu"), keras.layers.Dense(3, dtype="float32")]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+    finally:
+        set_policy("float32")
+    kernel = model.get_weights()[0]
+    rounded = kernel.astype(np.float16).astype(np.float32)
+    assert np.any(rounded != kernel)
+    dense = [node.layer for node in snnrepro.load(model).nodes if isinstance(node.layer, Dense)]
+    np.testing.assert_array_equal(dense[0].weights, rounded)
+    np.testing.assert_array_equal(dense[1].weights, model.get_weights()[2])
+    assert given[1] == []
+
+
 def test_swapped_kernels_are_noticed(keras, monkeypatch):
     """The planted fault: two kernels of one shape change places beside the graph."""
     model = _model(keras, keras.layers.Dense(4), keras.layers.Dense(4))
