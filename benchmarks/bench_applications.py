@@ -8,6 +8,7 @@ one larger.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -35,8 +36,9 @@ SIZES = {
 }
 """Rows and columns of an image: as few as each takes; 224 would take fifty times as long and show no other layer."""
 N_IMAGES, N_STEPS = 16, 8
-MOST_ERROR = 1e-4
-"""Of the logits, relative to the largest; float32 sums in another order."""
+MOST_ERROR, OF_NUDGE = 1e-4, 3
+"""Of the logits, relative to the largest: float32 sums in another order; or so many times what Keras's own differ by
+where each number of the images is the next one to it. Random networks without skips make that 2e-4 (InceptionV3)."""
 
 MEASURE = """
 import json, re, sys, time, warnings
@@ -70,6 +72,10 @@ with quiet_stderr():
         weight.assign(2**0.5 * weight)  # Glorot's variance becomes He's
     model(x, training=True)  # leaves the statistics of these images
     wanted = model.predict(x, verbose=0)
+    beside = np.where(np.random.RandomState(1).rand(*x.shape) < 0.5, np.float32(-1), np.float32(2))
+    nudged = model.predict(np.nextafter(x, beside), verbose=0)
+def error(answers):
+    return float(np.abs(answers - wanted).max() / np.abs(wanted).max())
 before = kilobytes("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
 network = timed("load", snnrepro.load, model)
@@ -85,7 +91,8 @@ print(json.dumps({
     "seconds": seconds,
     "load_bytes": 1024 * load,
     "peak_bytes": 1024 * kilobytes("VmHWM"),
-    "error": float(np.abs(answers - wanted).max() / np.abs(wanted).max()),
+    "error": error(answers),
+    "nudged": error(nudged),
     "spread": float(np.ptp(wanted, axis=0).max() / np.abs(wanted).max()),
     "pearson": float(np.corrcoef((run.scores - wanted.mean(0)).ravel(), (wanted - wanted.mean(0)).ravel())[0, 1]),
     "spikes": int(sum(counts.sum() for counts in run.spike_counts.values())),
@@ -95,7 +102,8 @@ print(json.dumps({
 
 @pytest.mark.parametrize("name", SIZES)
 def test_an_application_of_keras_is_read_converted_and_run(benchmark, name):
-    pytest.importorskip("keras.applications", reason="Keras 3 is not installed")
+    if importlib.util.find_spec("keras") is None or importlib.util.find_spec("tf2onnx") is None:
+        pytest.skip("Keras or tf2onnx is not installed")
     found = {}
 
     def measure():
@@ -113,5 +121,6 @@ def test_an_application_of_keras_is_read_converted_and_run(benchmark, name):
         f"{found['error']:.1e} |"
     )
     assert found["spread"] > 100 * MOST_ERROR, "every image has the same answer"
-    assert found["error"] <= MOST_ERROR
+    assert found["nudged"] < 1e-3, "Keras's own answers mean nothing"
+    assert found["error"] <= max(MOST_ERROR, OF_NUDGE * found["nudged"])
     assert found["spikes"] > 0
