@@ -1,4 +1,7 @@
-"""Loading a ResNet50-size ONNX file: seconds, and the additional peak memory as a multiple of the file's size."""
+"""Loading a ResNet50-size ONNX file: seconds, and the additional peak memory as a multiple of the file's size.
+
+And of Keras's applications in memory the peak beyond the model, as a multiple of its weights.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +73,39 @@ def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
     assert all(one["nodes"] > 100 for one in found)
     assert max(one["seconds"] for one in found) < SECONDS
     assert 1 < ratio < RATIO  # the weights alone are once the size: less would mean that nothing was measured
+
+
+KERAS = """
+import json, re, sys
+from snnrepro.frameworks.quiet import quiet_stderr
+from snnrepro.frameworks.tensorflow import import_tensorflow
+tf = import_tensorflow()
+import onnxruntime, tf2onnx, snnrepro
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+with quiet_stderr():
+    model = getattr(tf.keras.applications, sys.argv[1])(weights=None)
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+network = snnrepro.load(model)
+peak = kilobytes("VmHWM") - before
+print(json.dumps({"kilobytes": peak, "bytes": 4 * model.count_params(), "nodes": len(network.nodes)}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize("name", ["VGG16", "ResNet50", "InceptionV3"])
+def test_a_keras_model_loads_in_three_times_its_weights(benchmark, tf, name):
+    """They were 17, 63 and 81 times: tf2onnx copies every constant that it is given for each of its passes."""
+    found = []
+
+    def load():
+        done = subprocess.run([sys.executable, "-c", KERAS, name], check=True, capture_output=True, text=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+
+    benchmark.pedantic(load, rounds=1)
+    ratio = 1024 * found[0]["kilobytes"] / found[0]["bytes"]
+    benchmark.extra_info.update(found=found[0], memory_ratio=ratio)
+    print(f"\nloading {name}, {found[0]['bytes'] / 1e6:.0f} MB of weights: {ratio:.2f}x these")
+    assert found[0]["nodes"] > 30
+    assert 1 < ratio < RATIO

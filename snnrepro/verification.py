@@ -206,7 +206,9 @@ class _Compared:
                 theirs = values(part)
                 if keras is not None:
                     output = network.nodes[-1].name
-                    self._compare("Keras = onnxruntime", output, keras_output(keras, part), theirs[output])
+                    self._compare(
+                        "Keras = onnxruntime", output, keras_output(keras, part, chosen.constants), theirs[output]
+                    )
                 for node, (name, value) in zip(network.nodes, network.activations(part)):
                     if name in theirs:
                         # onnxruntime's own sigmoid is off by as much near 0 as near 1.

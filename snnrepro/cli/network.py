@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping
 
 import click
 
@@ -13,21 +13,24 @@ import snnrepro as snn
 from snnrepro.cli import options
 from snnrepro.cli.choices import choosing
 from snnrepro.cli.print import (
-    layers_as_dict,
     print_evaluation,
     print_json,
-    print_layers,
     print_provenance,
     print_run,
     print_verification,
     progress_bar,
     run_as_dict,
 )
+from snnrepro.cli.print_layers import layers_as_dict, print_layers
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
+from snnrepro.inputs import checked_images
+from snnrepro.network import archive
 from snnrepro.network.task import task_of
+from snnrepro.spiking.archive import FORMAT as SPIKING
 from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.spiking.evaluate import evaluate
+from snnrepro.spiking.functions import fits
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.run import Run
@@ -38,23 +41,29 @@ from snnrepro.user_images import read_images
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
     from snnrepro.spiking.evaluate import Evaluation
+    from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.schedule import Schedule
 
 
 @click.command(epilog=options.MODEL_IS)
 @options.model
 @choosing
+@click.option("--calibration", type=options.PATH, help="Images like those it was trained on: functions are fitted.")
 @options.as_json
-def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
-    """Show the layers, shapes and parameters of MODEL, or every node that cannot be converted.
+def inspect(model: Path, chosen: dict[str, Any], calibration: Path | None, as_json: bool) -> None:
+    """Show the layers of MODEL and when each is computed, or every node that cannot be converted.
 
-    Exit status 1 if any node cannot be converted.
+    Of each layer: kernel, stride and groups, output shape, parameters, multiply-adds for an image, neurons, and of a
+    function the rectifiers that are fitted to it, with their error (with --calibration, or of an archive of snnrepro
+    convert, which keeps them). Exit status 1 if any node cannot be converted.
 
     Example: snnrepro inspect model.onnx
     """
     try:
-        network = snn.load(model, **chosen)
+        network, fitted = _trained(model, chosen)
         schedule = prepare(network)
+        if calibration is not None:
+            fitted = fits(network, checked_images(read_images(calibration, "train")[0], network.input_shape))
     except snn.UnsupportedError as error:
         if as_json:
             print_json({"convertible": False, "problems": error.problems})
@@ -62,10 +71,18 @@ def inspect(model: Path, chosen: dict[str, Any], as_json: bool) -> None:
             click.echo(error)
         sys.exit(1)
     if as_json:
-        print_json({"convertible": True, **layers_as_dict(network), **_counted(schedule)})
+        print_json({"convertible": True, **layers_as_dict(network, fitted), **_counted(schedule)})
     else:
-        print_layers(network)
+        print_layers(network, fitted)
         _print_counted(schedule)
+
+
+def _trained(model: Path, chosen: dict[str, Any]) -> tuple[snn.Network, Mapping[str, Fit] | None]:
+    """Return the trained network, and of a spiking one's archive what its functions are fitted by."""
+    if model.suffix == ".npz" and archive.kind_of(model) == SPIKING and not any(chosen.values()):
+        spiking = snn.load_spiking(model)
+        return spiking.trained, spiking.functions
+    return snn.load(model, **chosen), None
 
 
 @click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")

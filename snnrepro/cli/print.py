@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from snnrepro.network.formula import is_algebraic
-from snnrepro.network.layers import Function
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
-    from snnrepro.network.graph import Network, Node
     from snnrepro.spiking.evaluate import Evaluation
     from snnrepro.spiking.run import Run
     from snnrepro.thesis.cells import Cell, Workload
@@ -60,43 +54,6 @@ def cells_progress(workloads: Mapping[str, Workload]) -> Iterator[Callable[[Cell
         yield advance and (lambda cell, fraction: advance(costs[cell] * fraction, description=cell.describe()))
 
 
-def layers_as_dict(network: Network) -> dict[str, Any]:
-    """Return input, layers with their output shapes and numbers of parameters, and the total."""
-    layers: list[dict[str, Any]] = [
-        {
-            "name": node.name,
-            "layer": type(node.layer).__name__,
-            "inputs": list(node.inputs),
-            "shape": list(network.shapes[node.name]),
-            "parameters": _parameters(node),
-            **({"formula": node.layer.formula} if isinstance(node.layer, Function) else {}),
-        }
-        for node in network.nodes
-    ]
-    return {
-        "input": {"name": network.input_name, "shape": list(network.input_shape)},
-        "layers": layers,
-        "parameters": sum(layer["parameters"] for layer in layers),
-    }
-
-
-def print_layers(network: Network) -> None:
-    """Print one row per layer: kind, name, what it reads, output shape, parameters."""
-    described = layers_as_dict(network)
-    table = _table({"layer": _WHOLE, "name": _FOLDED, "reads": _FOLDED, "output shape": _WHOLE, "parameters": _NUMBER})
-    table.add_row("input", escape(network.input_name), "", _shape(network.input_shape), "")
-    for layer in described["layers"]:
-        names = escape(layer["name"]), escape(", ".join(layer["inputs"]))
-        table.add_row(layer["layer"], *names, _shape(layer["shape"]), f"{layer['parameters']:,}")
-    console().print(table)
-    console().print(f"{described['parameters']:,} parameters; every node can be converted")
-    for formula, number in Counter(layer["formula"] for layer in described["layers"] if "formula" in layer).items():
-        inside = (
-            "from the means of what it reads" if is_algebraic(formula) else "as rectifiers that `convert` fits to it"
-        )
-        click.echo(f"{formula} ({number} layers): at the output as it is, inside {inside}")
-
-
 def print_provenance(provenance: Mapping[str, Any]) -> None:
     """Print how a spiking network was made, one line for each fact."""
 
@@ -113,9 +70,9 @@ def print_provenance(provenance: Mapping[str, Any]) -> None:
 
 def print_verification(verification: Verification) -> None:
     """Print one row per comparison, and the first layer that differs."""
-    columns = dict.fromkeys(("hop", "layer"), _FOLDED)
-    columns.update(dict.fromkeys(("max error", "relative", "Pearson r", "costs, points"), _NUMBER))
-    table = _table({**columns, "": _WHOLE})
+    columns = dict.fromkeys(("hop", "layer"), FOLDED)
+    columns.update(dict.fromkeys(("max error", "relative", "Pearson r", "costs, points"), NUMBER))
+    table = table_of({**columns, "": WHOLE})
     for comparison in verification.comparisons:
         verdict = "[green]agrees[/green]" if comparison.agrees else "[bold red]differs[/bold red]"
         numbers = f"{comparison.max_error:.2g}", f"{comparison.relative_error:.2g}", f"{comparison.pearson:.6f}"
@@ -146,8 +103,8 @@ def run_as_dict(run: Run) -> dict[str, Any]:
 def print_run(run: Run) -> None:
     """Print spikes by population, and synaptic operations."""
     described = run_as_dict(run)
-    table = _table(
-        {"neurons": _FOLDED, "number": _NUMBER, "spikes per image": _NUMBER, "spikes per neuron and step": _NUMBER}
+    table = table_of(
+        {"neurons": FOLDED, "number": NUMBER, "spikes per image": NUMBER, "spikes per neuron and step": NUMBER}
     )
     for name, spikes in described["spikes_per_image"].items():
         share = spikes / (run.n_neurons[name] * run.mean_steps)
@@ -172,23 +129,14 @@ def print_evaluation(evaluation: Evaluation) -> None:
         console().print(f"{what}: {evaluation.loss}")
 
 
-_WHOLE: dict[str, Any] = {"no_wrap": True}
-_FOLDED: dict[str, Any] = {"overflow": "fold"}
-_NUMBER: dict[str, Any] = {"no_wrap": True, "justify": "right"}
+WHOLE: dict[str, Any] = {"no_wrap": True}
+FOLDED: dict[str, Any] = {"overflow": "fold"}
+NUMBER: dict[str, Any] = {"no_wrap": True, "justify": "right"}
 
 
-def _table(columns: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return an empty table with these headings and styles."""
-    table = Table()
+def table_of(columns: Mapping[str, Mapping[str, Any]], **options: Any) -> Table:
+    """Return an empty table with these headings and styles, and options of rich's."""
+    table = Table(**options)
     for heading, style in columns.items():
         table.add_column(heading, **style)
     return table
-
-
-def _parameters(node: Node) -> int:
-    values = (getattr(node.layer, field.name) for field in fields(node.layer))
-    return sum(value.size for value in values if isinstance(value, np.ndarray))
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))

@@ -73,6 +73,15 @@ def load(path: str | Path) -> Network:
     return read(path, FORMAT, VERSION, rebuild)
 
 
+def kind_of(path: str | Path) -> str:
+    """Return the format that an archive declares; "" of what is no archive that can be read."""
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return str(_header_of(opened).get("format"))
+    except Exception:  # whatever is wrong with it, `read` says what
+        return ""
+
+
 def write(path: str | Path, header: Mapping[str, Any], arrays: dict[str, AnyArray]) -> None:
     """Write a header and the arrays that it declares, or say why that cannot be."""
     text = json.dumps(header, sort_keys=True).encode()
@@ -162,14 +171,7 @@ def rebuild(archive: zipfile.ZipFile, header: Mapping[str, Any]) -> Network:
 
 def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping[str, Any]:
     """Return an archive's header if it is of this kind and a version that can be read; no more is believed yet."""
-    names = archive.namelist()
-    if _HEADER + ".npy" not in names:
-        raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
-    if len(set(names)) < len(names):
-        raise ArchiveError(f"members occur twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
-    if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
-        raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
-    header = json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
+    header = _header_of(archive)
     declared = header.get("format")
     if declared != kind:
         hint = _HINTS.get(declared, "") if isinstance(declared, str) else ""
@@ -184,6 +186,18 @@ def _checked_header(archive: zipfile.ZipFile, kind: str, newest: int) -> Mapping
         )
     checked: Mapping[str, Any] = header
     return checked
+
+
+def _header_of(archive: zipfile.ZipFile) -> Any:
+    """Return an archive's header as it stands there."""
+    names = archive.namelist()
+    if _HEADER + ".npy" not in names:
+        raise ArchiveError(f"no {_HEADER!r} in it; this is not an archive that snnrepro wrote")
+    if len(set(names)) < len(names):
+        raise ArchiveError(f"members occur twice: {sorted({one for one in names if names.count(one) > 1})[:5]}")
+    if archive.getinfo(_HEADER + ".npy").file_size > _HEADER_LIMIT:
+        raise ArchiveError(f"its header is larger than {_HEADER_LIMIT} bytes")
+    return json.loads(read_array(archive, _HEADER).tobytes().decode(), parse_int=_json_int)
 
 
 def _json_int(digits: str) -> int:

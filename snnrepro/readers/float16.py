@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
@@ -12,18 +12,21 @@ from snnrepro.readers.signature import free_inputs
 if TYPE_CHECKING:
     import onnx
 
+    from snnrepro.arrays import AnyArray
+
 _FLOAT16 = TensorProto.FLOAT16
 
 
-def computes_float16(graph: onnx.GraphProto) -> bool:
+def computes_float16(graph: onnx.GraphProto, beside: Mapping[str, AnyArray] | None = None) -> bool:
     """Whether a graph reads float16 weights, and its input is float16 or something is cast to it.
 
-    Without weights it is no network of float16 but rounds on purpose.
+    Without weights it is no network of float16 but rounds on purpose. `beside` are weights that it does not hold.
     """
     is_float16 = bool(_casts(graph)) or any(
         value.type.tensor_type.elem_type == _FLOAT16 for value in free_inputs(graph)
     )
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == _FLOAT16}
+    weights.update(name for name, array in (beside or {}).items() if array.dtype == np.float16)
     return is_float16 and (
         any(not weights.isdisjoint(node.input) for node in graph.node)
         or any(tensor.data_type == _FLOAT16 for tensor in _tensors(graph))

@@ -7,17 +7,21 @@ import importlib.util
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
 from snnrepro.readers.choices import NOTHING, Choices
+from snnrepro.readers.keras_graph import LightGraph, folded, light_graph
 from snnrepro.readers.onnx import read_onnx
 
 if TYPE_CHECKING:
     import onnx
 
+    from snnrepro.arrays import AnyArray
     from snnrepro.network.graph import Network
 
 OPSET = 12
@@ -49,17 +53,22 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     DependencyError
         TensorFlow or tf2onnx is missing.
     ModelError
-        The model has no input of known shape or several inputs, or tf2onnx cannot write it.
+        The model has no input of known shape, or tf2onnx cannot write it.
     """
+    from onnx import numpy_helper
+
+    proto, kernels = _written(model)
+    for name in list(kernels):
+        proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(kernels.pop(name)), name))
+    return proto
+
+
+def _written(model: Any) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
+    """Return a Keras model as ONNX without its kernels, and these by their names in it; errors as `to_onnx`."""
     name = f"{type(model).__module__}.{type(model).__name__}"
     if "Model" not in keras_classes(model):
         raise ModelError(f"a Keras model is needed, got {name}")
     inputs = _inputs(model)
-    if len(inputs) != 1:
-        raise ModelError(
-            f"one input is needed, this Keras model has {len(inputs)}: write it as ONNX, and load that with constants "
-            "for the others"
-        )
     backend = _backend(model)
     if backend != "tensorflow":
         raise ModelError(
@@ -73,8 +82,8 @@ def to_onnx(model: Any) -> onnx.ModelProto:
         import tf2onnx
     # A function around the model: tf2onnx's from_keras knows neither Keras 3's Sequential nor the Keras that is not
     # behind tf.keras in this process.
-    signature = [tf.TensorSpec(inputs[0].shape, inputs[0].dtype, name=inputs[0].name.split(":")[0])]
-    function = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    signature = [tf.TensorSpec(one.shape, one.dtype, name=_name(one)) for one in inputs]
+    function = tf.function(lambda *given: model(_fed(model, given), training=False), input_signature=signature)
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # operators that it does not know are in the result, and refused by the reader
@@ -82,8 +91,15 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     tf.config.run_functions_eagerly(True)  # compiled calls inside (grouped convolutions) become part of the one graph
     try:
         with quiet_stderr(), _spelt_out(model):
+            concrete = function.get_concrete_function()
+            light = light_graph(concrete)
+            if light is not None:
+                try:
+                    return _by_tf2onnx(concrete, light)
+                except Exception:  # a rewriter that asks for the numbers of a kernel; it gets them, and raises again
+                    light = None
             proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-            _keep_captured(proto, function.get_concrete_function())
+            _keep_captured(proto, concrete)
     except Exception as error:  # whatever the model's layers or tf2onnx's many rewriters raise
         raise ModelError(
             f"tf2onnx {tf2onnx.__version__} cannot write this model ({type(error).__name__}: "
@@ -92,7 +108,28 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     finally:
         tf.config.run_functions_eagerly(eagerly)
         logger.setLevel(level)
-    return proto
+    return proto, {}
+
+
+def _by_tf2onnx(concrete: Any, light: LightGraph) -> tuple[onnx.ModelProto, dict[str, AnyArray]]:
+    """Return a traced model as tf2onnx writes it without its kernels, and these as it reads them."""
+    import tf2onnx
+
+    captured = {inner.name for _, inner in concrete.graph.captures}
+    inputs = [tensor.name for tensor in concrete.inputs if tensor.dtype.name != "resource"]
+    proto, _ = tf2onnx.convert.from_graph_def(
+        light.definition,
+        input_names=[*inputs, *light.kernels],
+        output_names=[tensor.name for tensor in concrete.outputs],
+        opset=OPSET,
+        tensors_to_rename={name: name.split(":")[0] for name in inputs if name not in captured},
+    )
+    _keep_captured(proto, concrete)
+    kernels = {}
+    for name, variable in light.kernels.items():
+        kernels[name] = variable.numpy()
+        kernels[name].setflags(write=False)  # nobody else has it, and a layer may keep it as it is
+    return proto, folded(proto, kernels)
 
 
 @contextlib.contextmanager
@@ -129,9 +166,9 @@ def _keep_captured(proto: onnx.ModelProto, concrete: Any) -> None:
 
 def read_keras(model: Any, chosen: Choices = NOTHING) -> Network:
     """Return a Keras model as a network, by way of ONNX; errors as `to_onnx` and `read_onnx`, with layers' names."""
-    proto = to_onnx(model)
+    proto, kernels = _written(model)
     try:
-        return read_onnx(proto, chosen)
+        return read_onnx(proto, chosen, kernels)
     except UnsupportedError as error:
         layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
         hint = "\n".join(filter(None, (_UNWRAPPED if "TimeDistributed" in layers.values() else "", error.hint)))
@@ -154,6 +191,33 @@ def _with_layer(problem: str, layers: dict[str, str]) -> str:
         if name in layers:
             return f"{node} (Keras layer {name!r}, {layers[name]}): {reason}"
     return problem
+
+
+def answers(model: Any, x: AnyArray, constants: Mapping[str, AnyArray]) -> Any:
+    """Return what a Keras model gives for images, its other inputs being constants, one of size 1 for all images."""
+    given = []
+    for one in _inputs(model):
+        value = constants.get(_name(one))
+        shape = (len(x), *(1 if size is None else int(size) for size in tuple(one.shape)[1:]))
+        given.append(x if value is None else np.broadcast_to(value, shape).astype(_numpy_type(one.dtype)))
+    return model(_fed(model, given), training=False)
+
+
+def _fed(model: Any, given: Sequence[Any]) -> Any:
+    """Return values for a model's inputs, in order, as the model takes them: one, or a list or dictionary of them."""
+    from tensorflow import nest
+
+    return given[0] if len(given) == 1 else nest.pack_sequence_as(model.input, list(given))
+
+
+def _name(symbolic: Any) -> str:
+    """Return the name of a model's input; old versions of Keras 2 add the number of the output that it is."""
+    return str(symbolic.name).split(":")[0]
+
+
+def _numpy_type(dtype: Any) -> str:
+    """Return NumPy's name of the type of a symbolic input, which Keras 3 has as text."""
+    return str(getattr(dtype, "name", dtype))
 
 
 def _inputs(model: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH
 from snnrepro.readers.float16 import as_float32, computes_float16
 from snnrepro.readers.left import Left, left
 from snnrepro.readers.narrow import narrow
+from snnrepro.readers.numbers import numbers_of, opset_of
 from snnrepro.readers.onnx_file import Tensors, parse
 from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
 from snnrepro.readers.part import Parts
@@ -40,7 +41,9 @@ _NEURONS = (Function, LeakyReLU, ReLU, Sigmoid)
 _UNSUPPORTED = "this operator is not supported"
 
 
-def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) -> Network:
+def read_onnx(
+    model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING, beside: dict[str, AnyArray] | None = None
+) -> Network:
     """Read an ONNX model.
 
     Parameters
@@ -49,6 +52,8 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
         A file, or the model itself.
     chosen : Choices
         What is chosen of it: sizes of free axes, the output, inputs that are constants.
+    beside : dict of str to numpy.ndarray, optional
+        Constants that a model in memory reads and does not hold; the dict is emptied.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
     where = f"{model}: " if isinstance(model, (str, Path)) else ""
     try:
         if isinstance(model, onnx.ModelProto):
-            return _read_model(model, chosen)
+            return _read_model(model, chosen, {} if beside is None else beside)
         if not isinstance(model, (str, Path)):
             raise ModelError(f"an .onnx file or an onnx.ModelProto is needed, got {type(model).__name__}")
         return _read_file(Path(model), chosen)
@@ -80,34 +85,39 @@ def read_onnx(model: str | Path | onnx.ModelProto, chosen: Choices = NOTHING) ->
         raise ModelError(f"{where}not an ONNX model that can be read ({one_line(error)})") from error
 
 
-def _read_model(given: onnx.ModelProto, chosen: Choices) -> Network:
+def _read_model(given: onnx.ModelProto, chosen: Choices, beside: dict[str, AnyArray]) -> Network:
     model = given
-    if chosen or computes_float16(given.graph):
+    if chosen or computes_float16(given.graph, beside):
         model = onnx.ModelProto()
         model.CopyFrom(given)
-    tensors = Tensors(None)
-    return _Reader(model, tensors, _chosen(model, chosen, tensors), bool(chosen.outputs)).network({})
+    tensors, sources = Tensors(None), numbers_of(given, beside)
+    return _Reader(model, tensors, _chosen(model, chosen, tensors, beside), bool(chosen.outputs)).network(sources)
 
 
 def _read_file(path: Path, chosen: Choices) -> Network:
     model, sha256 = parse(path)
-    tensors = Tensors(path.parent)
-    initializers = _chosen(model, chosen, tensors)
+    tensors, sources = Tensors(path.parent), {"file": path.name, "sha256": sha256, **numbers_of(model)}
+    initializers = _chosen(model, chosen, tensors, {})
     # The protobuf message keeps its own copy of every initializer, as one block that is freed as a whole.
     del model.graph.initializer[:]
     rest = onnx.ModelProto()
     rest.CopyFrom(model)
     del model
-    return _Reader(rest, tensors, initializers, bool(chosen.outputs)).network({"file": path.name, "sha256": sha256})
+    return _Reader(rest, tensors, initializers, bool(chosen.outputs)).network(sources)
 
 
-def _chosen(model: onnx.ModelProto, chosen: Choices, tensors: Tensors) -> dict[str, AnyArray]:
-    """Change a model in place to what is chosen of it, computed in float32, and return its initializers."""
+def _chosen(
+    model: onnx.ModelProto, chosen: Choices, tensors: Tensors, beside: dict[str, AnyArray]
+) -> dict[str, AnyArray]:
+    """Change a model in place to what is chosen of it, computed in float32, and return its constants."""
     narrow(model, chosen)
-    if not computes_float16(model.graph):
-        return _initializers(model.graph, tensors)
-    as_float32(model.graph, weights=False)
-    arrays = _initializers(model.graph, tensors)
+    half = computes_float16(model.graph, beside)
+    if half:
+        as_float32(model.graph, weights=False)
+    arrays = {**_initializers(model.graph, tensors), **beside}
+    beside.clear()
+    if not half:
+        return arrays
     return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}
 
 
@@ -132,7 +142,7 @@ class _Reader:
         graph = model.graph
         held = sum(array.size for array in initializers.values())
         self._model, self._graph, self._tensors = model, graph, tensors
-        self._opset = _opset(model)
+        self._opset = opset_of(model)
         self._input, self._batch, self._unreadable = only_input(graph, initializers)
         require_outputs(graph, self._input.name, several)
         self._initializers = dict(initializers)
@@ -420,13 +430,6 @@ def _initializers(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, AnyArra
             raise ModelError(f"initializer {tensor.name!r}: {'assigned twice' if tensor.name else 'it has no name'}")
         values[tensor.name] = tensors.read(tensor)
     return values
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    if not 1 <= opset <= 1000:
-        raise ModelError(f"ONNX has no operator set {opset}")
-    return int(opset)
 
 
 def _hint(graph: onnx.GraphProto, problems: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
@@ -115,12 +115,14 @@ def _onnx_of(model: Any, chosen: Choices) -> Any:
     return proto
 
 
-def keras_output(model: Any, x: FloatArray) -> FloatArray:
+def keras_output(model: Any, x: FloatArray, constants: Mapping[str, AnyArray]) -> FloatArray:
     """Return a Keras model's output; one of several by name is taken out."""
+    from snnrepro.readers.keras import answers
+
     fixed = model.inputs[0].shape[0]
 
     def call(batch: FloatArray) -> dict[str, FloatArray]:
-        output = model(batch, training=False)
+        output = answers(model, batch, constants)
         while isinstance(output, (dict, list, tuple)) and len(output) == 1:
             output = next(iter(output.values() if isinstance(output, dict) else output))
         return {"": np.asarray(output)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,8 +97,10 @@ def shares(schedule: Schedule) -> Shares:
     parts = [node for node in schedule.network.nodes if isinstance(node.layer, OnnxPart)]
     layers = [node for node in schedule.network.nodes if node not in parts]
     driven = [node for node in layers if schedule.driven.intersection(node.inputs)]
-    spiking = _macs(driven, schedule.network)
-    return Shares(spiking, _macs(layers, schedule.network) - spiking, _macs(parts, schedule.network))
+    spiking, all_layers, as_is = (
+        sum(macs_of(node, schedule.network) for node in some) for some in (driven, layers, parts)
+    )
+    return Shares(spiking, all_layers - spiking, as_is)
 
 
 @dataclass(frozen=True)
@@ -146,20 +148,16 @@ def macs(network: Network) -> int:
     network : Network
         Padding counts like the pixels beside it, as is the custom.
     """
-    return _macs(network.nodes, network)
+    return sum(macs_of(node, network) for node in network.nodes)
 
 
-def _macs(nodes: Iterable[Node], network: Network) -> int:
-    shapes = {network.input_name: tuple(network.input_shape), **network.shapes}
-    total = 0
-    for node in nodes:
-        layer = node.layer
-        if isinstance(layer, Dense):
-            total += layer.weights.size * math.prod(shapes[node.name][:-1])
-        elif isinstance(layer, Conv):
-            total += layer.weights.size * math.prod(shapes[node.name][1:])
-        elif isinstance(layer, OnnxPart):
-            total += layer.multiply_adds
-        elif isinstance(layer, ConvTranspose):
-            total += layer.weights.size * math.prod(shapes[node.inputs[0]][1:])
-    return total
+def macs_of(node: Node, network: Network) -> int:
+    """Return the multiply-accumulate operations of one layer for an image; 0 for a layer that is none of products."""
+    layer = node.layer
+    if isinstance(layer, Dense):
+        return int(layer.weights.size * math.prod(network.shapes[node.name][:-1]))
+    if isinstance(layer, Conv):
+        return int(layer.weights.size * math.prod(network.shapes[node.name][1:]))
+    if isinstance(layer, ConvTranspose):
+        return int(layer.weights.size * math.prod(network.shapes[node.inputs[0]][1:]))
+    return layer.multiply_adds if isinstance(layer, OnnxPart) else 0

@@ -255,6 +255,29 @@ def built_later(keras):
     return errors
 
 
+def of_several_inputs(keras):
+    """Return by how a model takes its inputs how far its answers are off, all but the image being constants.
+
+    They are a list or, of Keras 3, a dictionary whose order is not that of its names' letters.
+    """
+    x = np.random.RandomState(2).uniform(-1, 1, (N_IMAGES, 5, 3)).astype(np.float32)
+    constants = {"scale": np.array([[2.0, -1.0, 0.5]], np.float32), "above": np.float32(0.25)}
+    inputs = [keras.Input((3,), name="scale"), keras.Input((5, 3), name="photo"), keras.Input((1,), name="above")]
+    row, photo, above = inputs
+    scaled = keras.layers.multiply([photo, keras.layers.Reshape((1, 3))(row)])
+    shifted = keras.layers.add([keras.layers.Flatten()(scaled), above])
+    output = keras.layers.Dense(4)(keras.layers.Dense(7, activation="relu")(shifted))
+    fed = {"scale": np.repeat(constants["scale"], N_IMAGES, 0), "photo": x, "above": np.full((N_IMAGES, 1), 0.25, "f")}
+    errors = {}
+    ways = {"list": inputs, "dictionary": dict(zip(("scale", "photo", "above"), inputs))}
+    for way, given in ways.items():
+        model = trained(keras.Model(given, output))
+        wanted = np.asarray(model([*fed.values()] if way == "list" else fed))
+        errors[way] = float(relative_error(snnrepro.load(model, constants=constants).forward(x), wanted))
+        assert snnrepro.verify(model, None, x, constants=constants).passed
+    return errors
+
+
 def captured(keras):
     """Return how far the answers of a model are off whose layers hold constants beside their weights."""
     import tensorflow as tf
@@ -277,6 +300,7 @@ def in_keras_3(folder):
         import tensorflow as tf
     read_all(keras, folder, CHAINS)
     report = {"refusals": refusals(keras), "built later": built_later(keras), "captured": captured(keras)}
+    report["several inputs"] = of_several_inputs(keras)
     with quiet_stderr():
         import tf_keras
     read_one(trained(sequential(tf_keras, "cnn-112")), folder / "tf_keras cnn-112")
@@ -453,7 +477,8 @@ def _check_refusals(said):
     assert "keras.Model(inputs, outputs)" in said["subclassed"]
     assert "(Keras layer 'stepped', Dense): this operator is not supported" in said["stepped"]
     assert "(Keras layer 'stepped_2', Dense): this operator is not supported" in said["stepped"]
-    assert said["two inputs"].startswith("one input is needed, this Keras model has 2: write it as ONNX")
+    assert said["two inputs"].startswith("one input is needed, the model has 2: ")
+    assert "set all but the image to constants: --set NAME=VALUE" in said["two inputs"]
     assert "a Keras model is needed, got" in said["layer"]
     assert "Dense" in said["layer"]
 
@@ -472,6 +497,17 @@ def test_a_model_of_keras_3_on_another_backend_says_what_to_do(keras_3):
     assert 'model.export("model.onnx", format="onnx")' in said
 
 
+@pytest.mark.parametrize("which", ["keras", "keras_3"])
+def test_a_model_of_several_inputs_is_read_where_all_but_the_image_are_constants(which, request):
+    found = request.getfixturevalue(which)
+    if which == "keras":
+        errors = of_several_inputs(found)
+    else:
+        errors = json.loads((found / "report.json").read_text())["several inputs"]
+    assert errors.keys() == {"list", "dictionary"}
+    assert max(errors.values()) < TOLERANCE
+
+
 def test_what_tf2onnx_raises_is_one_error_and_leaves_no_setting_behind(keras, monkeypatch):
     import tf2onnx
 
@@ -483,7 +519,8 @@ def test_what_tf2onnx_raises_is_one_error_and_leaves_no_setting_behind(keras, mo
         raise KeyError("the reason")
 
     model = functional(keras, "dense")
-    monkeypatch.setattr(tf2onnx.convert, "from_function", fail)
+    for function in ("from_graph_def", "from_function"):
+        monkeypatch.setattr(tf2onnx.convert, function, fail)
     with pytest.raises(snnrepro.ModelError, match=r"tf2onnx .* cannot write this model .*the reason"):
         snnrepro.load(model)
     assert (logger.level, tf.config.functions_run_eagerly()) == before
