@@ -38,8 +38,10 @@ def sigmoid(x: Any) -> Any:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "above": lambda a, b: np.greater(a, b).astype(np.float32),
     "abs": np.abs,
     "atan": np.arctan,
+    "choose": lambda which, a, b: np.where(np.equal(which, 0), b, a),
     "cos": np.cos,
     "erf": _erf,
     "exp": np.exp,
@@ -48,16 +50,18 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "min": np.minimum,
     "power": np.power,
     "sigmoid": sigmoid,
+    "sign": np.sign,
     "sin": np.sin,
     "softplus": lambda x: np.logaddexp(x, np.float32(0)),
     "sqrt": np.sqrt,
     "tanh": np.tanh,
 }
-"""What a formula may call, of one argument or, ``max``, ``min`` and ``power``, of two."""
+"""What a formula may call; ``above(a, b)`` is 1 where a > b, else 0; ``choose(which, a, b)`` is b where which is 0."""
 
 _BENDS = ("abs", "max", "min")
 _LARGEST = float(np.finfo(np.float32).max)
-_OF_TWO = ("max", "min", "power")
+_ARGUMENTS = {"above": 2, "choose": 3, "max": 2, "min": 2, "power": 2}
+"""How many arguments a function has, where it is not one."""
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -192,7 +196,7 @@ def _check(tree: ast.AST, formula: str) -> None:
         children = [tree.operand]
     elif isinstance(tree, ast.Call):
         name, children = getattr(tree.func, "id", None), tree.args
-        if name not in FUNCTIONS or tree.keywords or len(children) != 1 + (name in _OF_TWO):
+        if name not in FUNCTIONS or tree.keywords or len(children) != _ARGUMENTS.get(str(name), 1):
             problem = f"the call {name!r} of {len(children)}"
     elif isinstance(tree, ast.Constant):
         children = []

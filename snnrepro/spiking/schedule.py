@@ -210,13 +210,17 @@ def _readout(network: Network, behind: set[str]) -> str:
 
 
 def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
-    """Return why a softmax or function is no output, or nothing: the first layer that does not belong behind it."""
+    """Return why a softmax or function is no output, or nothing: the first layer that does not belong behind it.
+
+    Rectifiers are fitted to a function that a product or a maximum reads; behind a softmax both are computed once.
+    """
     reached = {squashing.name}
     for node in tail:
         if reached.isdisjoint(node.inputs):
             continue
         reached.add(node.name)
-        if isinstance(node.layer, (*_OF_NEURONS, *_OF_MEANS)) or is_maximum(node):
+        in_steps = _is_curved(squashing) and (isinstance(node.layer, _OF_MEANS) or is_maximum(node))
+        if isinstance(node.layer, _OF_NEURONS) or in_steps:
             kind = type(squashing.layer).__name__
             return [
                 f"{kind} {squashing.name!r}: {type(node.layer).__name__} {node.name!r} stands behind it, and a spiking "

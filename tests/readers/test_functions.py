@@ -70,6 +70,21 @@ SPELT = {
         _node("Max", ["a", "v", "b"], "c"),
         _node("Mul", ["c", "v"], "y"),
     ],
+    "softplus with a choice, as PyTorch's dynamo writes it": [
+        _node("Exp", ["v"], "a"),
+        _node("Add", ["a", "one"], "b"),
+        _node("Log", ["b"], "c"),
+        _node("Greater", ["v", "half"], "d"),
+        _node("Where", ["d", "v", "c"], "y"),
+    ],
+    "a choice by the other comparisons": [
+        _node("LessOrEqual", ["v", "half"], "a"),
+        _node("Less", ["zero", "v"], "b"),
+        _node("Not", ["b"], "c"),
+        _node("Where", ["c", "zero", "v"], "d"),
+        _node("Where", ["a", "d", "v"], "y"),
+    ],
+    "a sign": [_node("Sign", ["v"], "a"), _node("Abs", ["v"], "b"), _node("Mul", ["a", "b"], "y")],
     "of a leaky rectifier": [
         _node("LeakyRelu", ["v"], "a", alpha=0.25),
         _node("Tanh", ["v"], "b"),

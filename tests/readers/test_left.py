@@ -247,6 +247,33 @@ def test_a_shape_that_the_model_alone_knows_is_believed_until_it_is_computed(dec
             network.forward(x)
 
 
+@pytest.mark.parametrize("condition", [True, False])
+def test_the_branch_of_an_if_with_a_constant_condition_is_read(condition):
+    """As PyTorch's older exporter writes a squeeze: nested, with names that both branches have, and some of outside."""
+
+    def branch(name, nodes, constants=()):
+        made = [helper.make_node(op, given, [output], **attributes) for op, given, output, attributes in nodes]
+        return helper.make_graph(made, name, [], [ValueInfoProto(name=made[-1].output[0])], constants)
+
+    inner = {
+        "then_branch": branch("a", [("Relu", ["b"], "i", {})]),
+        "else_branch": branch("b", [("Neg", ["b"], "i", {})]),
+    }
+    double = numpy_helper.from_array(np.float32(2), "two")
+    branches = {
+        "then_branch": branch("c", [("Mul", ["h", "two"], "b", {}), ("If", ["flag"], "i", inner)], [double]),
+        "else_branch": branch("d", [("Neg", ["h"], "b", {}), ("If", ["flag"], "i", inner)]),
+    }
+    flag = numpy_helper.from_array(np.array(condition), "flag")
+    nodes = [("MatMul", ["x", "w"], "h", {}), ("If", ["flag"], "r", branches), ("MatMul", ["r", "v"], "y", {})]
+    model = _model(nodes, [_weights("w", 12, HIDDEN), _weights("v", HIDDEN, CLASSES, seed=1), flag], (12,))
+    before, x = model.SerializeToString(), _images(model)
+    network = snnrepro.load(model)
+    np.testing.assert_allclose(network.forward(x), _answers(model, x), rtol=1e-5, atol=1e-6)
+    assert not any(isinstance(node.layer, OnnxPart) for node in network.nodes)
+    assert model.SerializeToString() == before
+
+
 def test_a_part_that_is_no_model_is_refused_when_it_is_computed():
     part = OnnxPart(np.arange(40, dtype=np.uint8), ((12,),), (12,))
     with pytest.raises(snnrepro.ModelError, match="onnxruntime cannot compute a part of the model"):

@@ -265,14 +265,19 @@ def test_an_algebraic_function_is_fitted_nowhere_and_one_at_the_output_is_comput
     assert np.corrcoef(scores.ravel(), trained.ravel())[0, 1] > 0.99
 
 
-def test_a_softmax_before_a_quotient_is_refused_and_a_curved_function_before_one_is_fitted():
+def test_a_curved_function_before_a_quotient_is_fitted_and_a_softmax_there_is_computed_from_the_readout():
     exponential = Node("e", ("relu",), Function("exp(x)"))
     total = Node("t", ("e",), Reduce("mean", (0,)))
     network = _mlp(exponential, total, Node("q", ("e", "t"), Divide()))
     assert [node.name for node in curved_inside(network)] == ["e"]
     soft = _mlp(Node("s", ("relu",), Softmax((0,))), Node("q", ("s", "relu"), Divide()))
-    with pytest.raises(snnrepro.UnsupportedError, match="Softmax 's': Divide 'q' stands behind it"):
+    with pytest.raises(snnrepro.UnsupportedError, match="Softmax 's': Dense 'b' stands behind it"):
         prepare(soft)
+    before = [node for node in soft.nodes[:-1] if node.name != "q"]
+    weighted = Network("x", soft.input_shape, (*before, Node("p", ("s", "relu"), Multiply())), {})
+    assert [node.name for node in prepare(weighted).tail.nodes][-2:] == ["s", "p"]
+    scores = snnrepro.convert(weighted, calibration=ROWS, n_steps=64).run(ROWS).scores
+    assert np.corrcoef(scores.ravel(), weighted.forward(ROWS).ravel())[0, 1] > 0.9
 
 
 def test_what_the_image_alone_decides_is_computed_once_and_never_nan():

@@ -190,8 +190,31 @@ def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "
     return variable(x)
 
 
+_COMPARED = {
+    "Greater": "above({}, {})",
+    "GreaterOrEqual": "1.0 - above({1}, {0})",
+    "Less": "above({1}, {0})",
+    "LessOrEqual": "1.0 - above({}, {})",
+}
+
+
+def _compare(call: Call, a: Any, b: Any) -> Any:
+    return _of_root(call, _COMPARED[call.op_type], "a comparison", a, b)
+
+
+for _op_type in _COMPARED:
+    handles(_op_type, row_wise=True)(_compare)
+
+
+@handles("Not", row_wise=True)
+def _not(call: Call, x: Any) -> Any:
+    return function(call, "1.0 - x", variable(x))
+
+
 @handles("Where")
 def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
+    if isinstance(condition, Variable):
+        return _of_root(call, "choose({}, {}, {})", "a choice", condition, a, b)
     chosen = constant(condition, "the condition")
     terms: list[Any] = []
     for value, kept in ((a, chosen), (b, ~chosen.astype(bool))):
@@ -200,6 +223,20 @@ def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
         else:
             terms.append(np.where(kept, weights(value, "what is chosen"), np.float32(0)))
     return _sum(call, *terms)
+
+
+def _of_root(call: Call, outer: str, what: str, *terms: Any) -> Variable:
+    """Return a function of values that are all computed from one, number by number, and of constants of one number."""
+    variables = [term for term in terms if isinstance(term, Variable)]
+    roots = {(value.root or value).name for value in variables}
+    alike = len({(value.shape, value.folded, value.bound) for value in variables}) == 1
+    texts = [
+        term.formula if isinstance(term, Variable) else formula.number(number(term, "a constant")) for term in terms
+    ]
+    composed = outer.format(*(f"({text})" for text in texts))
+    if len(roots) != 1 or not alike or variables[0].bound is not None or len(composed) > formula.LONGEST // 2:
+        raise ModelError(f"{what} is read where all values in it are computed from one, number by number")
+    return function_of_root(call, composed, variables[0])
 
 
 @handles("CastLike", row_wise=True)

@@ -19,6 +19,7 @@ _OF_X = {
     "Log": "log(x)",
     "Mish": "x * tanh(softplus(x))",
     "Reciprocal": "1.0 / x",
+    "Sign": "sign(x)",
     "Sin": "sin(x)",
     "Softplus": "softplus(x)",
     "Softsign": "x / (1.0 + abs(x))",
