@@ -153,7 +153,7 @@ class GraphReader:
                 nodes.append(self._part(output))
         needed = _leading_to((self._output(value.name).name for value in self._graph.output), nodes)
         if not any(isinstance(node.layer, _NEURONS) for node in needed):
-            raise ModelError("nothing would spike")
+            raise ModelError("it cannot be left to onnxruntime either: nothing would spike")
         return [self._part(node.name) if isinstance(node.layer, _Uncut) else node for node in needed]
 
     def _computed(self, proto: onnx.NodeProto, inputs: Sequence[AnyArray | None]) -> dict[str, AnyArray]:

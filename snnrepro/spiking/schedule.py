@@ -35,6 +35,8 @@ _MOVING = (Pad, Reshape)
 """Layers that give the numbers that they read elsewhere."""
 _OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
 """Layers that belong before the readout, where they are neurons or read their spikes."""
+_OF_ONE = (Sigmoid, Function)
+"""Functions of one number."""
 _OF_MEANS = (Multiply, Divide, Normalize)
 """Layers that are computed in each step from the means of what they read so far, wherever they stand."""
 
@@ -219,8 +221,8 @@ def _inside(squashing: Node, tail: Sequence[Node]) -> list[str]:
         if reached.isdisjoint(node.inputs):
             continue
         reached.add(node.name)
-        in_steps = _is_curved(squashing) and (isinstance(node.layer, _OF_MEANS) or is_maximum(node))
-        if isinstance(node.layer, _OF_NEURONS) or in_steps:
+        in_steps = isinstance(node.layer, _OF_MEANS) or is_maximum(node)
+        if isinstance(node.layer, _OF_NEURONS) or (in_steps and isinstance(squashing.layer, _OF_ONE)):
             kind = type(squashing.layer).__name__
             return [
                 f"{kind} {squashing.name!r}: {type(node.layer).__name__} {node.name!r} stands behind it, and a spiking "

@@ -287,22 +287,26 @@ def test_inspect_shows_every_layer_with_its_parameters(model):
 
 def test_inspect_names_every_node_in_the_way_and_exits_1(tmp_path):
     import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
     from tests.helpers.strategies import model_proto
 
     nodes = [
-        helper.make_node("Sign", ["input"], ["a"], name="first"),
-        helper.make_node("Relu", ["a"], ["b"], name="fine"),
-        helper.make_node("Sign", ["b"], ["y"], name="second"),
+        helper.make_node("Round", ["input"], ["a"], name="first"),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"], name="fine"),
+        helper.make_node("Round", ["c"], ["d"], name="second"),
+        helper.make_node("Relu", ["d"], ["e"]),
+        helper.make_node("MatMul", ["e", "w"], ["y"]),
     ]
-    onnx.save(model_proto(nodes, [], "input", (3,), "y"), str(tmp_path / "sign.onnx"))
-    done = run_command("inspect", tmp_path / "sign.onnx")
+    weights = [numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")]
+    onnx.save(model_proto(nodes, weights, "input", (3,), "y"), str(tmp_path / "round.onnx"))
+    done = run_command("inspect", tmp_path / "round.onnx")
     assert done.exit_code == 1
-    assert "Sign 'first'" in done.stdout
-    assert "Sign 'second'" in done.stdout
+    assert "Round 'first'" in done.stdout
+    assert "Round 'second'" in done.stdout
     assert "'fine'" not in done.stdout
-    found = json.loads(run_command("inspect", tmp_path / "sign.onnx", "--json").stdout)
+    found = json.loads(run_command("inspect", tmp_path / "round.onnx", "--json").stdout)
     assert (found["convertible"], len(found["problems"])) == (False, 2)
 
 

@@ -112,7 +112,7 @@ def test_the_image_networks_are_varied():
         seen.update(_features(proto))
         return wanted <= seen
 
-    many = settings(max_examples=800, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    many = settings(max_examples=2000, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     with contextlib.suppress(NoSuchExample):
         find(image_networks(), is_all_seen, settings=settings(many, phases=[Phase.generate]))
     assert wanted - seen == set()

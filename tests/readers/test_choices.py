@@ -217,10 +217,8 @@ def test_what_an_if_reads_inside_is_needed_too():
         helper.make_node("Relu", ["x"], ["inner"]),
         helper.make_node("If", ["flag"], ["y"], name="choice", then_branch=branch, else_branch=branch),
     ]
-    model = _model(nodes, [_value("x", ["n", 3])], ["y"], flag=np.array(True))
-    with pytest.raises(snnrepro.UnsupportedError) as refusal:
-        snnrepro.load(model, outputs="y")
-    assert "If 'choice'" in refusal.value.problems[0]
+    model, x = _model(nodes, [_value("x", ["n", 3])], ["y"], flag=np.array(True)), _random(5, 3)
+    np.testing.assert_array_equal(snnrepro.load(model, outputs="y").forward(x), -np.maximum(x, 0))
 
 
 def _several_inputs():

@@ -32,7 +32,7 @@ def test_every_unsupported_node_is_named():
         _node("Hardmax", ["input"], "a"),
         _node("MatMul", ["input", "w"], "b"),
         _node("Relu", ["b"], "c"),
-        _node("Sign", ["c"], "d"),
+        _node("Round", ["c"], "d"),
         _node("Relu", ["d"], "e"),
         _node("MatMul", ["e", "v"], "f"),
     ]
@@ -40,7 +40,7 @@ def test_every_unsupported_node_is_named():
         snnrepro.load(model_proto(nodes, [_tensor("w", WEIGHTS), _tensor("v", WEIGHTS.T)], "input", (2,), "f"))
     message = str(refusal.value)
     assert "Hardmax 'the Hardmax'" in message
-    assert "Sign 'the Sign'" in message
+    assert "Round 'the Round'" in message
     assert "supported: Abs, Add, Atan, AveragePool" in message
     assert "the MatMul" not in message
     assert "the Relu" not in message
@@ -258,7 +258,7 @@ def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_name
         _node("Gather", ["shape", "first"], "batch", axis=0),  # computed on constants, never at run time
         _node("Concat", ["batch", "rest"], "sizes", axis=0),
         _node("Reshape", ["a", "sizes"], "b"),
-        _node("Sign", ["b"], "c"),
+        _node("Round", ["b"], "c"),
         _node("Det", ["sizes"], "d"),
         _node("Floor", ["c"], "y"),
     ]
@@ -266,7 +266,7 @@ def test_behind_an_unsupported_node_only_what_cannot_be_converted_either_is_name
     with pytest.raises(snnrepro.ModelError) as refusal:
         snnrepro.load(model_proto(nodes, tensors, "input", (2, 3), "y"))
     named = [line.split("'")[1] for line in str(refusal.value).splitlines() if line.startswith("  ")]
-    assert named == ["the Hardmax", "the Sign", "the Det", "the Floor"]
+    assert named == ["the Hardmax", "the Round", "the Det", "the Floor"]
 
 
 def test_behind_a_value_that_nothing_gives_no_node_is_named():
