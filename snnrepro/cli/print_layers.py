@@ -67,7 +67,8 @@ def print_layers(network: Network, fitted: Mapping[str, Fit] | None) -> None:
     screen.print(table)
     neurons = _sum_of_neurons(facts)
     counted = "neurons not known before functions are fitted" if neurons is None else f"{neurons:,} neurons"
-    screen.print(f"{sum(one.parameters for one in facts):,} parameters, {counted}; every node can be converted")
+    stays = " or stays as it is" if any(one.operators is not None for one in facts) else ""
+    screen.print(f"{sum(one.parameters for one in facts):,} parameters, {counted}; every node can be converted{stays}")
     screen.print("when: " + "; ".join(f"{role}: {what}" for role, what in ROLES.items()))
     for line in _of_functions(facts):
         screen.print(escape(line))
@@ -95,6 +96,8 @@ def _kind(one: LayerFacts) -> str:
         parts.append(f"stride {one.strides[0] if same else '×'.join(map(str, one.strides))}")
     if one.groups is not None and one.groups > 1:
         parts.append(f"{one.groups} groups")
+    if one.operators is not None:
+        parts += one.operators
     if one.rectifiers is not None:
         parts.append(f"{one.rectifiers} rectifiers, error {one.error_percent:.2g} %")
     return ", ".join(parts)

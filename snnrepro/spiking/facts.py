@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from snnrepro.network.layers import Function, ReLU
+from snnrepro.network.layers import Function, OnnxPart, ReLU
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.synops import macs_of
@@ -55,6 +55,8 @@ class LayerFacts:
         Root mean square error of that fit, of the standard deviation of the function's values, in %.
     formula : str or None
         Of a function.
+    operators : tuple of str or None
+        Of a part of the model that stays as it is, each type once.
     role : str
         When it is computed: a key of `ROLES`.
     """
@@ -72,6 +74,7 @@ class LayerFacts:
     rectifiers: int | None
     error_percent: float | None
     formula: str | None
+    operators: tuple[str, ...] | None
     role: str
 
 
@@ -123,6 +126,7 @@ def layer_facts(network: Network, fitted: Mapping[str, Fit] | None = None) -> li
                 rectifiers=None if fit is None else len(fit.knots),
                 error_percent=None if fit is None else 100 * fit.error,
                 formula=layer.formula if isinstance(layer, Function) else None,
+                operators=tuple(dict.fromkeys(layer.operators)) if isinstance(layer, OnnxPart) else None,
                 role=roles[node.name],
             )
         )
@@ -154,5 +158,7 @@ def _roles(network: Network, schedule: Schedule) -> dict[str, str]:
 
 
 def _parameters(node: Node) -> int:
+    if isinstance(node.layer, OnnxPart):
+        return node.layer.parameters
     values = (getattr(node.layer, field.name) for field in fields(node.layer))
     return sum(value.size for value in values if isinstance(value, np.ndarray))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
@@ -155,7 +157,12 @@ def test_what_is_left_is_neither_hidden_nor_more_than_half(tmp_path):
         snnrepro.convert(model, calibration=x, most_as_is=2)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     np.savez(tmp_path / "x.npz", x=x)
-    assert "88.9 % in parts that stay as they are" in run_command("inspect", tmp_path / "m.onnx").stdout
+    said = run_command("inspect", tmp_path / "m.onnx").stdout
+    assert "88.9 % in parts that stay as they are" in said
+    assert "every node can be converted or stays as it is" in said
+    part = json.loads(run_command("inspect", tmp_path / "m.onnx", "--json").stdout)["layers"][-1]
+    assert (part["operators"], part["role"]) == (["Transpose", "LSTM", "Squeeze"], "readout")
+    assert part["parameters"] == 16 * 2 + 16 * 4 + 1  # and where it is squeezed
     command = ["convert", tmp_path / "m.onnx", "-o", tmp_path / "s.npz", "--calibration", tmp_path / "x.npz"]
     assert "--most-as-is 1" in run_command(*command).stderr
     assert run_command(*command, "--most-as-is", "1").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -69,10 +70,18 @@ class OnnxPart(Layer):
     @property
     def operators(self) -> tuple[str, ...]:
         """The types of its operators, in order."""
+        return tuple(node.op_type for node in self._graph.node)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its constants have."""
+        return sum(math.prod(tensor.dims) for tensor in self._graph.initializer)
+
+    @property
+    def _graph(self) -> Any:
         import onnx
 
-        model = onnx.load_model_from_string(self.model.tobytes())
-        return tuple(node.op_type for node in model.graph.node)
+        return onnx.load_model_from_string(self.model.tobytes()).graph
 
     def __call__(self, *values: FloatArray) -> FloatArray:
         answers = np.empty((len(values[0]), *self.shape), np.float32)
