@@ -17,6 +17,7 @@ from snnrepro.spiking.budget import STEPS_TRIED
 from snnrepro.spiking.convert import MOST_IMAGES, convert
 from snnrepro.spiking.neurons import IF, LIF
 from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.schedule import schedule_of
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +281,23 @@ def test_what_a_spiking_network_cannot_have_is_named():
     with pytest.raises(snnrepro.UnsupportedError, match="Softmax 'early': ReLU 'late' stands behind it") as refusal:
         convert(_small(None, early, behind), "thesis")
     assert len(refusal.value.problems) == 1
-    two = Node("two", ("early", "flat"), Concat(0))
+    two = _small(None, early, Node("two", ("early", "flat"), Concat(0)))
     with pytest.raises(snnrepro.UnsupportedError, match="only one value may be read out"):
-        convert(_small(None, early, two), "thesis")
+        schedule_of(two)
+
+
+def test_several_values_that_are_read_out_are_read_as_one():
+    """A softmax and what it reads nothing of, side by side at the output."""
+    early = Node("early", ("dense",), Softmax((0,)))
+    network = _small(None, early, Node("two", ("early", "flat"), Concat(0)))
+    spiking = convert(network, "balanced", X, 64)
+    n_read = sum(network.shapes[name][0] for name in ("dense", "flat"))
+    assert spiking.network.shapes[spiking.readout] == (n_read,)
+    wanted = network.forward(X)
+    runs = [spiking.run(X, simulator=simulator) for simulator in ("event", "plain")]
+    np.testing.assert_allclose(runs[0].scores, runs[1].scores, atol=1e-5)
+    assert np.corrcoef(runs[0].scores.ravel(), wanted.ravel())[0, 1] > 0.95
+    np.testing.assert_allclose(spiking.network.forward(X), wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
