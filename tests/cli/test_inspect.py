@@ -79,6 +79,7 @@ def test_every_layer_has_the_same_fields_typed(layers):
         "rectifiers": (int, type(None)),
         "error_percent": (float, type(None)),
         "formula": (str, type(None)),
+        "operators": (list, type(None)),
         "role": str,
     }
     assert len(layers) > 8
