@@ -41,7 +41,7 @@ def frozen(values: Any) -> FloatArray:
     return array
 
 
-def constant(array: FloatArray) -> FloatArray:
+def constant(array: AnyArray) -> AnyArray:
     """Return a new array, to which nobody else writes, as a read-only one: `frozen` need not copy it."""
     array.setflags(write=False)
     return array

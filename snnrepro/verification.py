@@ -278,12 +278,12 @@ class _Compared:
     def comparisons(self, tolerance: float, correlation: float, max_cost: float) -> Iterator[Comparison]:
         """Return all comparisons, by hop and layer; parameters as of `verify`."""
         hops = dict.fromkeys(hop for hop, _ in self._tallies)
+        task = None if self._spiking is None else task_of(self._spiking.network, self._spiking.task)
         for hop, layer in sorted(self._tallies, key=lambda key: list(hops).index(key[0])):
             tally, answers = self._tallies[hop, layer], self._answers.get((hop, layer))
-            if answers is None or self._spiking is None:
+            if answers is None or task is None:
                 yield tally.comparison(hop, layer, 0.0 if hop == _ARCHIVE else tolerance)
                 continue
-            task = task_of(self._spiking.network, self._spiking.task)
             loss = task.loss(np.concatenate(self._wanted), np.concatenate(answers))
             compared = tally.comparison(hop, layer, 0.0)
             cheap = loss.points - loss.standard_error <= max_cost

@@ -29,13 +29,13 @@ def model_of(
     return model
 
 
-def session(model: onnx.ModelProto | str, as_written: bool = False, n_threads: int = 0) -> Any:
+def session(model: onnx.ModelProto | bytes | str, as_written: bool = False, n_threads: int = 0) -> Any:
     """Return an onnxruntime.InferenceSession that says nothing.
 
     Parameters
     ----------
-    model : onnx.ModelProto or str
-        The model, or the path of its file.
+    model : onnx.ModelProto, bytes or str
+        The model, as such or serialised, or the path of its file.
     as_written : bool
         Whether every node is computed as it stands in the model, none merged with another.
     n_threads : int
@@ -49,5 +49,17 @@ def session(model: onnx.ModelProto | str, as_written: bool = False, n_threads: i
     options.intra_op_num_threads = options.inter_op_num_threads = n_threads
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    content = model if isinstance(model, str) else model.SerializeToString()
+    content = model if isinstance(model, (str, bytes)) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def numpy_type(kind: str) -> np.dtype[Any]:
+    """Return NumPy's name of a type of numbers as onnxruntime calls it.
+
+    Examples
+    --------
+    >>> numpy_type("tensor(float)"), numpy_type("tensor(int64)")
+    (dtype('float32'), dtype('int64'))
+    """
+    name = kind[len("tensor(") : -1]
+    return np.dtype({"float": "float32", "double": "float64"}.get(name, name))

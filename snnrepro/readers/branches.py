@@ -7,6 +7,8 @@ from typing import Iterator, Mapping
 import onnx
 from onnx import helper
 
+from snnrepro.readers.walk import without_graph
+
 
 def with_branches(model: onnx.ModelProto, chosen: Mapping[int, onnx.GraphProto]) -> onnx.ModelProto:
     """Return a model, without its initializers, in which graphs stand in the place of nodes.
@@ -18,10 +20,7 @@ def with_branches(model: onnx.ModelProto, chosen: Mapping[int, onnx.GraphProto])
     chosen : mapping of int to onnx.GraphProto
         By the place of an If, the branch that is computed; its values get the name of the If in front of theirs.
     """
-    result = onnx.ModelProto(ir_version=model.ir_version)
-    result.opset_import.extend(model.opset_import)
-    if getattr(model, "functions", ()):
-        result.functions.extend(model.functions)
+    result = without_graph(model)
     result.graph.name = model.graph.name
     for field in ("input", "output", "value_info"):
         getattr(result.graph, field).extend(getattr(model.graph, field))

@@ -170,9 +170,9 @@ class GraphReader:
 
     def _part(self, name: str) -> Node:
         """Return what computes a value as ONNX computes it, from what is read here."""
-        head = name in self._values  # it depends on the input alone
-        given = {key: value for key, value in self._values.items() if isinstance(value, Variable) and key != name}
-        given = {self._input.name: self._input} if head else given
+        given = {self._input.name: self._input}
+        if name not in self._values:  # behind the neurons
+            given = {key: value for key, value in self._values.items() if isinstance(value, Variable)}
         layer, read = self._parts.part(name, given)
         for key in read:
             if given[key].folded or given[key].bound is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from snnrepro.arrays import constant
 from snnrepro.errors import DependencyError, ModelError, UnsupportedError
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow, keras_classes
@@ -125,10 +126,7 @@ def _by_tf2onnx(concrete: Any, light: LightGraph) -> tuple[onnx.ModelProto, dict
         tensors_to_rename={name: name.split(":")[0] for name in inputs if name not in captured},
     )
     _keep_captured(proto, concrete)
-    kernels = {}
-    for name, variable in light.kernels.items():
-        kernels[name] = variable.numpy()
-        kernels[name].setflags(write=False)  # nobody else has it, and a layer may keep it as it is
+    kernels = {name: constant(variable.numpy()) for name, variable in light.kernels.items()}
     return proto, folded(proto, kernels)
 
 

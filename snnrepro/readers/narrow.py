@@ -11,15 +11,13 @@ from snnrepro.errors import ModelError
 from snnrepro.readers.choices import filled, listed, near, sized
 from snnrepro.readers.onnx_file import PLAIN
 from snnrepro.readers.signature import declared, described, free_inputs, type_name
-from snnrepro.readers.walk import dependent, needed
+from snnrepro.readers.walk import INITIALIZERS_APART, dependent, needed
 
 if TYPE_CHECKING:
     import onnx
 
     from snnrepro.arrays import AnyArray
     from snnrepro.readers.choices import Choices
-
-_IR_VERSION = 4  # from it on an initializer need not be an input too
 
 
 def narrow(model: onnx.ModelProto, choices: Choices) -> None:
@@ -59,7 +57,7 @@ def _set(model: onnx.ModelProto, constants: Mapping[str, AnyArray]) -> None:
     left = [value for value in graph.input if value.name not in constants]
     del graph.input[:]
     graph.input.extend(left)
-    model.ir_version = max(model.ir_version, _IR_VERSION)
+    model.ir_version = max(model.ir_version, INITIALIZERS_APART)
 
 
 def _cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:

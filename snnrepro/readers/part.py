@@ -16,7 +16,7 @@ from snnrepro.network.layers import OnnxPart
 from snnrepro.readers.left import WEIGHTED
 from snnrepro.readers.signature import declared
 from snnrepro.readers.stand_ins import infer
-from snnrepro.readers.walk import has_graph, reads
+from snnrepro.readers.walk import has_graph, needed, without_graph
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -58,7 +58,6 @@ class Parts:
     ) -> None:
         self._model, self._source = model, source
         self._constants = dict(constants)
-        self._giving = {name: place for place, node in enumerate(model.graph.node) for name in node.output if name}
         kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         self._input = helper.make_tensor_value_info(source.name, kinds[source.name], (1, *source.shape))
         self._values: dict[str, _Value] = {}
@@ -101,7 +100,9 @@ class Parts:
             Its shape is not known, onnxruntime does not compute it, or it holds numbers that are none.
         """
         shape = self.shape(output)
-        nodes, read, held = self._needed(output, given)
+        nodes, names = needed(self._model.graph, [output], {**self._constants, **given})
+        held = {name: self._constants[name] for name in sorted(names) if name in self._constants}
+        read = [name for name in given if name in names and name not in held]
         inputs = [
             self._input
             if name == self._source.name
@@ -109,10 +110,7 @@ class Parts:
             for name in read
         ]
         kind = self._values.get(output, _Value(0, None)).kind or TensorProto.FLOAT
-        small = onnx.ModelProto(ir_version=max(self._model.ir_version, 4))
-        small.opset_import.extend(self._model.opset_import)
-        if getattr(self._model, "functions", ()):
-            small.functions.extend(self._model.functions)
+        small = without_graph(self._model)
         small.graph.CopyFrom(
             helper.make_graph(
                 nodes,
@@ -122,9 +120,11 @@ class Parts:
                 [numpy_helper.from_array(np.array(array, order="C"), name) for name, array in held.items()],
             )
         )
-        _check(small, held)
-        whole = np.frombuffer(small.SerializeToString(deterministic=True), np.uint8)
-        return OnnxPart(whole, tuple(given[name].shape for name in read), shape, self._multiply_adds(nodes)), read
+        whole = small.SerializeToString(deterministic=True)
+        _check(whole, held)
+        return OnnxPart(
+            np.frombuffer(whole, np.uint8), tuple(given[name].shape for name in read), shape, self._multiply_adds(nodes)
+        ), read
 
     def _fold(self, computed: Computed) -> bool:
         """Infer shapes, and with them compute what is constant for one image; whether anything more was."""
@@ -151,27 +151,6 @@ class Parts:
                 continue
         return more
 
-    def _needed(
-        self, output: str, given: Mapping[str, Variable]
-    ) -> tuple[list[onnx.NodeProto], list[str], dict[str, AnyArray]]:
-        """Return the nodes that compute a value, what they read of what is given, and of the constants."""
-        kept: set[int] = set()
-        used: set[str] = set()
-        held: dict[str, AnyArray] = {}
-        waiting = [output]
-        while waiting:
-            name = waiting.pop()
-            place = self._giving.get(name)
-            if name in self._constants:
-                held[name] = self._constants[name]
-            elif name in given and name != output:
-                used.add(name)
-            elif place is not None and place not in kept:
-                kept.add(place)
-                waiting += reads(self._model.graph.node[place]) - {""}
-        nodes = [self._model.graph.node[place] for place in sorted(kept)]
-        return nodes, [name for name in given if name in used], held
-
     def _multiply_adds(self, nodes: Sequence[onnx.NodeProto]) -> int:
         """Return the multiply-accumulate operations of one image, of nodes whose shapes are known."""
 
@@ -195,7 +174,7 @@ class Parts:
         return total
 
 
-def _check(model: onnx.ModelProto, held: Mapping[str, AnyArray]) -> None:
+def _check(model: bytes, held: Mapping[str, AnyArray]) -> None:
     """Refuse a part that onnxruntime does not compute, or only to NaN; nothing is computed here."""
     strange = [name for name, array in held.items() if array.dtype.kind == "f" and np.isnan(array).any()]
     if strange:

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnrepro.arrays import pieces
 from snnrepro.errors import DataError
-from snnrepro.frameworks.onnxruntime import session
+from snnrepro.frameworks.onnxruntime import numpy_type, session
 from snnrepro.frameworks.tensorflow import keras_classes
 from snnrepro.network.layers import OnnxPart
 
@@ -132,8 +132,7 @@ def keras_output(model: Any, x: FloatArray, constants: Mapping[str, AnyArray]) -
 
 def _as_read(x: FloatArray, kind: str) -> AnyArray:
     """Return images in the type that the model reads, as onnxruntime calls it; it must hold them exactly."""
-    name = kind[len("tensor(") : -1]
-    dtype = np.dtype({"float": "float32", "double": "float64"}.get(name, name))
+    dtype = numpy_type(kind)
     with np.errstate(all="ignore"):
         images: AnyArray = x.astype(dtype)
     if not np.array_equal(images, x):

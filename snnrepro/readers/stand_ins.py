@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from snnrepro.readers.operators import Variable
+from snnrepro.readers.walk import without_graph
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
@@ -73,10 +74,7 @@ def infer(
         elif value.dtype == np.float32:
             inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape))
     given = {name for node in nodes for name in node.output}
-    light = onnx.ModelProto(ir_version=max(model.ir_version, 4))
-    light.opset_import.extend(model.opset_import)
-    if getattr(model, "functions", ()):
-        light.functions.extend(model.functions)
+    light = without_graph(model)
     light.graph.name = "light"
     light.graph.node.extend(nodes)
     light.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in model.graph.output)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import Container, Sequence
 
+import onnx
 from onnx import AttributeProto
 
-if TYPE_CHECKING:
-    import onnx
+INITIALIZERS_APART = 4
+"""The IR version from which on an initializer need not be an input too."""
 
 
 def has_graph(proto: onnx.NodeProto) -> bool:
@@ -28,8 +29,13 @@ def reads(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """Return the nodes that values are computed by, in their order, and the names of all values that they read."""
+def needed(
+    graph: onnx.GraphProto, outputs: Sequence[str], given: Container[str] = ()
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Return the nodes that values are computed by, in their order, and the names of all values that they read.
+
+    What computes the values that are `given` is not looked at.
+    """
     giving: dict[str, list[int]] = {}
     for index, node in enumerate(graph.node):
         for name in node.output:
@@ -42,8 +48,17 @@ def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[list[onnx.No
                 kept.add(index)
                 new = reads(graph.node[index]) - names - {""}
                 names |= new
-                waiting += new
+                waiting += (name for name in new if name not in given)
     return [graph.node[index] for index in sorted(kept)], names
+
+
+def without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of the same operator sets and functions, and no graph yet."""
+    empty = onnx.ModelProto(ir_version=max(model.ir_version, INITIALIZERS_APART))
+    empty.opset_import.extend(model.opset_import)
+    if getattr(model, "functions", ()):  # since onnx 1.10
+        empty.functions.extend(model.functions)
+    return empty
 
 
 def dependent(graph: onnx.GraphProto, source: str) -> list[str]:

@@ -72,7 +72,8 @@ def _maxima_behind_rectifiers(nodes: Sequence[Node]) -> tuple[Node, ...]:
 def _with_one_readout(network: Network) -> Network:
     """Put the values that are read out side by side, where there are several; behind them they are taken apart."""
     behind = behind_readout(network)
-    read = [name for name in network.shapes if name in read_by(behind, network.nodes)]
+    of_behind = read_by(behind, network.nodes)
+    read = [name for name in network.shapes if name in of_behind]
     if len(read) < 2:
         return network
     sizes = [math.prod(network.shapes[name]) for name in read]

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from snnrepro.arrays import constant
 from snnrepro.errors import ModelError, one_line
 from snnrepro.network.layers.base import Layer, whole_numbers
 from snnrepro.network.padding import LARGEST, Shape
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from snnrepro.arrays import ByteArray, FloatArray
 
 _SESSIONS: WeakKeyDictionary[OnnxPart, Any] = WeakKeyDictionary()
+_GRAPHS: WeakKeyDictionary[OnnxPart, Any] = WeakKeyDictionary()
 """Kept apart from the layers, which are data."""
 
 
@@ -51,9 +53,7 @@ class OnnxPart(Layer):
         model = self.model
         if not isinstance(model, np.ndarray) or model.dtype != np.uint8 or model.ndim != 1 or not model.size:
             self._refuse("model", "a serialised ONNX model, a uint8 array with one axis")
-        model = model.copy()
-        model.flags.writeable = False
-        self._keep("model", model)
+        self._keep("model", constant(model.copy()))
         given = self.reads
         reads = [whole_numbers(shape, 1) for shape in given] if isinstance(given, (tuple, list)) and given else [None]
         if None in reads:
@@ -79,15 +79,22 @@ class OnnxPart(Layer):
 
     @property
     def _graph(self) -> Any:
-        import onnx
+        if self not in _GRAPHS:
+            import onnx
 
-        return onnx.load_model_from_string(self.model.tobytes()).graph
+            graph = onnx.load_model_from_string(self.model.tobytes()).graph
+            for tensor in graph.initializer:  # the numbers, which `model` has: shapes are enough here
+                tensor.ClearField("raw_data")
+            _GRAPHS[self] = graph
+        return _GRAPHS[self]
 
     def __call__(self, *values: FloatArray) -> FloatArray:
+        from snnrepro.frameworks.onnxruntime import numpy_type
+
         answers = np.empty((len(values[0]), *self.shape), np.float32)
         try:
             session = self._session()
-            inputs = [(given.name, _TYPES[given.type]) for given in session.get_inputs()]
+            inputs = [(given.name, numpy_type(given.type)) for given in session.get_inputs()]
             for place in range(len(answers)):
                 feed: dict[str, Any] = {
                     name: value[place : place + 1].astype(dtype) for (name, dtype), value in zip(inputs, values)
@@ -100,20 +107,7 @@ class OnnxPart(Layer):
 
     def _session(self) -> Any:
         if self not in _SESSIONS:
-            import onnx
-
             from snnrepro.frameworks.onnxruntime import session
 
-            _SESSIONS[self] = session(onnx.load_model_from_string(self.model.tobytes()), n_threads=1)
+            _SESSIONS[self] = session(self.model.tobytes(), n_threads=1)
         return _SESSIONS[self]
-
-
-_TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}

@@ -151,18 +151,34 @@ def _of_two(call: Call, layer: Multiply | Divide, what: str, a: Variable, b: Var
     return call.add(layer, a, b)
 
 
-def together(call: Call, outer: str, a: Variable, b: Variable) -> Variable | None:
-    """Return a function of two values that are computed from one, number by number; None if they are not."""
-    if a.name == b.name and a.bound is None:
-        return function(call, formula.of(outer, "x", "x"), a)
-    root = a.root or a
-    alike = (a.shape, a.folded) == (b.shape, b.folded) and a.bound is b.bound is None
-    if (b.root or b) != root or not alike:
+def together(call: Call, outer: str, *terms: Any) -> Variable | None:
+    """Return a function of values that are computed from one, number by number, and of constants of one number.
+
+    None if they are not.
+    """
+    variables = [term for term in terms if isinstance(term, Variable)]
+    alike = len({(value.shape, value.folded) for value in variables}) == 1
+    if not alike or any(value.bound is not None for value in variables):
         return None
-    composed = formula.of(outer, a.formula, b.formula)
+    if any(not isinstance(term, Variable) and np.size(term) != 1 for term in terms):
+        return None
+    x, is_one = variables[0], len({value.name for value in variables}) == 1
+    if not is_one and any((value.root or value) != (x.root or x) for value in variables):
+        return None
+    texts = [
+        formula.number(number(term, "a constant"))
+        if not isinstance(term, Variable)
+        else "x"
+        if is_one
+        else term.formula
+        for term in terms
+    ]
+    composed = formula.of(outer, *texts)
+    if is_one:
+        return function(call, composed, x)
     if len(composed) > formula.LONGEST:
-        raise ModelError(f"as a function of {root.name!r} it has more than {formula.LONGEST} characters")
-    return function_of_root(call, composed, a)
+        raise ModelError(f"as a function of {(x.root or x).name!r} it has more than {formula.LONGEST} characters")
+    return function_of_root(call, composed, x)
 
 
 @handles("Identity", row_wise=True)
@@ -191,15 +207,17 @@ def _cast(call: Call, x: Any, *, to: int, saturate: int = 1, round_mode: str = "
 
 
 _COMPARED = {
-    "Greater": "above({}, {})",
-    "GreaterOrEqual": "1.0 - above({1}, {0})",
-    "Less": "above({1}, {0})",
-    "LessOrEqual": "1.0 - above({}, {})",
+    "Greater": ("above({}, {})", False),
+    "GreaterOrEqual": ("1.0 - above({}, {})", True),
+    "Less": ("above({}, {})", True),
+    "LessOrEqual": ("1.0 - above({}, {})", False),
 }
+"""The comparisons as formulas, and whether of the two in the other order."""
 
 
 def _compare(call: Call, a: Any, b: Any) -> Any:
-    return _of_root(call, _COMPARED[call.op_type], "a comparison", a, b)
+    outer, swapped = _COMPARED[call.op_type]
+    return _of_one("a comparison", together(call, outer, *((b, a) if swapped else (a, b))))
 
 
 for _op_type in _COMPARED:
@@ -214,7 +232,7 @@ def _not(call: Call, x: Any) -> Any:
 @handles("Where")
 def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
     if isinstance(condition, Variable):
-        return _of_root(call, "choose({}, {}, {})", "a choice", condition, a, b)
+        return _of_one("a choice", together(call, "choose({}, {}, {})", condition, a, b))
     chosen = constant(condition, "the condition")
     terms: list[Any] = []
     for value, kept in ((a, chosen), (b, ~chosen.astype(bool))):
@@ -225,18 +243,10 @@ def _where(call: Call, condition: Any, a: Any, b: Any) -> Any:
     return _sum(call, *terms)
 
 
-def _of_root(call: Call, outer: str, what: str, *terms: Any) -> Variable:
-    """Return a function of values that are all computed from one, number by number, and of constants of one number."""
-    variables = [term for term in terms if isinstance(term, Variable)]
-    roots = {(value.root or value).name for value in variables}
-    alike = len({(value.shape, value.folded, value.bound) for value in variables}) == 1
-    texts = [
-        term.formula if isinstance(term, Variable) else formula.number(number(term, "a constant")) for term in terms
-    ]
-    composed = outer.format(*(f"({text})" for text in texts))
-    if len(roots) != 1 or not alike or variables[0].bound is not None or len(composed) > formula.LONGEST // 2:
+def _of_one(what: str, found: Variable | None) -> Variable:
+    if found is None:
         raise ModelError(f"{what} is read where all values in it are computed from one, number by number")
-    return function_of_root(call, composed, variables[0])
+    return found
 
 
 @handles("CastLike", row_wise=True)
