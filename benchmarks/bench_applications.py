@@ -9,12 +9,11 @@ one larger.
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
 import sys
 
 import pytest
 
+from benchmarks.memory import in_a_process
 from snnrepro.environment import environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -41,7 +40,7 @@ MOST_ERROR, OF_NUDGE = 1e-4, 3
 where each number of the images is the next one to it. Random networks without skips make that 2e-4 (InceptionV3)."""
 
 MEASURE = """
-import json, re, sys, time, warnings
+import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np, onnxruntime, snnrepro
 from snnrepro.frameworks.quiet import quiet_stderr
@@ -52,8 +51,7 @@ with quiet_stderr():
     import keras, tf2onnx
 name, size, n_images, n_steps = sys.argv[1], *map(int, sys.argv[2:])
 keras.utils.set_random_seed(0)
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 seconds = {}
 def timed(what, function, *arguments, **options):
     start = time.process_time()
@@ -76,10 +74,9 @@ with quiet_stderr():
     nudged = model.predict(np.nextafter(x, beside), verbose=0)
 def error(answers):
     return float(np.abs(answers - wanted).max() / np.abs(wanted).max())
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 network = timed("load", snnrepro.load, model)
-load = kilobytes("VmHWM") - before
+load = peak_beyond(before)
 answers = network.forward(x)
 spiking = timed("convert", snnrepro.convert, network, calibration=x, n_steps=n_steps)
 run = timed("run", spiking.run, x)
@@ -89,8 +86,8 @@ print(json.dumps({
     "neurons": sum(spiking.n_neurons.values()),
     "functions": len(spiking.functions),
     "seconds": seconds,
-    "load_bytes": 1024 * load,
-    "peak_bytes": 1024 * kilobytes("VmHWM"),
+    "load_bytes": load,
+    "peak_bytes": peak_beyond(0),
     "error": error(answers),
     "nudged": error(nudged),
     "spread": float(np.ptp(wanted, axis=0).max() / np.abs(wanted).max()),
@@ -107,10 +104,7 @@ def test_an_application_of_keras_is_read_converted_and_run(benchmark, name):
     found = {}
 
     def measure():
-        arguments = map(str, (name, SIZES[name], N_IMAGES, N_STEPS))
-        done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        found.update(json.loads(done.stdout.splitlines()[-1]))
+        found.update(in_a_process(MEASURE, name, SIZES[name], N_IMAGES, N_STEPS))
 
     benchmark.pedantic(measure, rounds=1)
     benchmark.extra_info.update(environment=environment(), size=SIZES[name], found=found)

@@ -5,8 +5,6 @@ Each conversion is a process of its own, with all it loads and compiles; the pea
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 import warnings
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.contest import slope
+from benchmarks.memory import in_a_process
 from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.errors import DataWarning
@@ -28,21 +27,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux'
 
 MOST = 400e6
 MEASURE = """
-import json, re, sys, time, warnings
+import json, sys, time, warnings
 import numpy as np, snnrepro
 warnings.simplefilter("ignore")
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 network, n_images = snnrepro.load(sys.argv[1]), int(sys.argv[2])
 rng = np.random.RandomState(0)
 x = rng.rand(n_images, *network.input_shape).astype(np.float32)
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 start = time.process_time()
 options = {"max_loss": float(sys.argv[4])} if sys.argv[4] != "-" else {"n_steps": int(sys.argv[3])}
 spiking = snnrepro.convert(network, sys.argv[5], x, **options)
 seconds = time.process_time() - start
-print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "seconds": seconds, "n_steps": spiking.n_steps}))
+print(json.dumps({"peak": peak_beyond(before), "seconds": seconds, "n_steps": spiking.n_steps}))
 """
 
 
@@ -149,8 +146,7 @@ CASES = {
 def measured(path, n_images, n_steps, max_loss="-", recipe="rate"):
     """Return what a conversion in a process of its own takes."""
     arguments = map(str, (path, n_images, n_steps, max_loss, recipe))
-    done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return in_a_process(MEASURE, *arguments)
 
 
 def check_memory(benchmark, path, title, cases):

@@ -5,7 +5,6 @@ Each is a process of its own; seconds are CPU seconds, imports included, and pea
 
 from __future__ import annotations
 
-import json
 import resource
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import onnx
 import pytest
 
 from benchmarks.bench_conversion import MOST, resnet_50
+from benchmarks.memory import in_a_process
 from benchmarks.networks import as_onnx
 from snnrepro.environment import environment
 
@@ -24,13 +24,12 @@ SECONDS = 2.0
 OF_WEIGHTS = 2.05
 """Times the weights that reading a file may take: the file's bytes and the weights; small arrays are 2 %."""
 START = """
-import contextlib, json, os, re, sys, warnings
+import contextlib, json, os, sys, warnings
 import numpy as np, onnxruntime, snnrepro
 from snnrepro import verification
 from snnrepro.cli import main
 warnings.simplefilter("ignore")
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 def weights(network):
     return sum(one.nbytes for node in network.nodes for one in vars(node.layer).values() if isinstance(one, np.ndarray))
 path, small, images, converted = sys.argv[1:5]
@@ -59,7 +58,7 @@ with contextlib.redirect_stdout(open(os.devnull, "w")):
 }
 """What is done before, and what is measured."""
 END = """
-print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "found": found}))
+print(json.dumps({"peak": peak_beyond(before), "found": found}))
 """
 
 
@@ -85,11 +84,8 @@ def files(tmp_path_factory):
 def measured(kind, paths, n_images):
     """Return the peak of one of `MEASURED` in a process of its own, and what it found."""
     before, what = MEASURED[kind]
-    marked = 'before = kilobytes("VmRSS"); open("/proc/self/clear_refs", "w").write("5")'
-    script = "\n".join([START, before, marked, what, END])
-    command = [sys.executable, "-c", script, *paths, str(n_images)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    script = "\n".join([START, before, "before = new_peak()", what, END])
+    return in_a_process(script, *paths, n_images)
 
 
 def test_inspect_takes_at_most_two_seconds(benchmark, files):

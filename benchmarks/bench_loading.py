@@ -5,27 +5,26 @@ And of Keras's applications in memory the peak beyond the model, as a multiple o
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.memory import in_a_process
+
 SECONDS = 3.0
 RATIO = 3.0
 MEASURE = """
-import json, re, sys, time
+import json, sys, time
 import onnx, snnrepro, snnrepro.readers.onnx
-def peak_so_far():  # not ru_maxrss, which begins at the peak of the process that started this one
-    return int(re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
-before = peak_so_far()
+from benchmarks.memory import peak_beyond
+before = peak_beyond(0)  # not ru_maxrss, which begins at the peak of the process that started this one
 start = time.perf_counter()
 network = snnrepro.load(sys.argv[1])
 seconds = time.perf_counter() - start
-peak = peak_so_far() - before
-print(json.dumps({"seconds": seconds, "kilobytes": peak, "nodes": len(network.nodes)}))
+peak = peak_beyond(before)
+print(json.dumps({"seconds": seconds, "peak": peak, "nodes": len(network.nodes)}))
 """
 
 
@@ -62,12 +61,8 @@ def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
     assert size > 90e6  # or nothing of the size of a ResNet50 is loaded
     found = []
 
-    def load():
-        command = [sys.executable, "-c", MEASURE, str(resnet50)]
-        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-    benchmark.pedantic(load, rounds=3)
-    ratio = max(one["kilobytes"] for one in found) * 1024 / size
+    benchmark.pedantic(lambda: found.append(in_a_process(MEASURE, resnet50)), rounds=3)
+    ratio = max(one["peak"] for one in found) / size
     benchmark.extra_info.update(bytes=size, seconds=[one["seconds"] for one in found], memory_ratio=ratio)
     print(f"\nloading {size / 1e6:.0f} MB: {[round(one['seconds'], 2) for one in found]} s, {ratio:.2f}x its size")
     assert all(one["nodes"] > 100 for one in found)
@@ -76,20 +71,18 @@ def test_resnet50_loads_in_time_and_memory(benchmark, resnet50):
 
 
 KERAS = """
-import json, re, sys
+import json, sys
 from snnrepro.frameworks.quiet import quiet_stderr
 from snnrepro.frameworks.tensorflow import import_tensorflow
 tf = import_tensorflow()
 import onnxruntime, tf2onnx, snnrepro
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 with quiet_stderr():
     model = getattr(tf.keras.applications, sys.argv[1])(weights=None)
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 network = snnrepro.load(model)
-peak = kilobytes("VmHWM") - before
-print(json.dumps({"kilobytes": peak, "bytes": 4 * model.count_params(), "nodes": len(network.nodes)}))
+peak = peak_beyond(before)
+print(json.dumps({"peak": peak, "bytes": 4 * model.count_params(), "nodes": len(network.nodes)}))
 """
 
 
@@ -99,12 +92,8 @@ def test_a_keras_model_loads_in_three_times_its_weights(benchmark, tf, name):
     """They were 17, 63 and 81 times: tf2onnx copies every constant that it is given for each of its passes."""
     found = []
 
-    def load():
-        done = subprocess.run([sys.executable, "-c", KERAS, name], check=True, capture_output=True, text=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-
-    benchmark.pedantic(load, rounds=1)
-    ratio = 1024 * found[0]["kilobytes"] / found[0]["bytes"]
+    benchmark.pedantic(lambda: found.append(in_a_process(KERAS, name)), rounds=1)
+    ratio = found[0]["peak"] / found[0]["bytes"]
     benchmark.extra_info.update(found=found[0], memory_ratio=ratio)
     print(f"\nloading {name}, {found[0]['bytes'] / 1e6:.0f} MB of weights: {ratio:.2f}x these")
     assert found[0]["nodes"] > 30

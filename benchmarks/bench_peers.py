@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
-import subprocess
 import sys
 import time
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import snnrepro
 from benchmarks.contest import Contestant, contest, ratio
+from benchmarks.memory import in_a_process
 from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.metrics import accuracy
@@ -238,20 +236,18 @@ MOST_SECONDS = {4: 2, 8: 2, 15: 2, 60: 4}
 """CPU seconds of our conversion over SpikingJelly's, at most, by steps; its own does not depend on them."""
 MOST_MEMORY = 400e6
 MEASURE = """
-import json, re, sys, time, warnings
+import json, sys, time, warnings
 import numpy as np
 warnings.simplefilter("ignore")
 from benchmarks import bench_peers
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 convert, x = bench_peers.conversion(*sys.argv[1:4]), np.load(sys.argv[4])
 convert(x[:8])  # what is loaded late, and compiled, is there
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 start = time.process_time()
 convert(x)
 seconds = time.process_time() - start
-print(json.dumps({"seconds": seconds, "peak": (kilobytes("VmHWM") - before) * 1024}))
+print(json.dumps({"seconds": seconds, "peak": peak_beyond(before)}))
 """
 
 
@@ -278,13 +274,7 @@ def test_to_convert_takes_little_more_than_spikingjelly_and_less_memory_than_pro
     def measure():
         for n_steps, peer in [*contestants.items()] * 3:
             arguments = [peer, str(tmp_path), str(n_steps), str(tmp_path / "x.npy")]
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURE, *arguments],
-                check=True,
-                stdout=subprocess.PIPE,
-                cwd=str(Path(__file__).parent.parent),
-            )
-            rounds[n_steps].append(json.loads(done.stdout))
+            rounds[n_steps].append(in_a_process(MEASURE, *arguments))
 
     benchmark.pedantic(measure, rounds=1)
     found = {

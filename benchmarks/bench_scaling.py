@@ -6,9 +6,7 @@ work on the machine changes them little. Slopes are those of the logarithms (1: 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -20,6 +18,7 @@ import pytest
 import snnrepro
 from benchmarks.contest import Contestant, contest, slope
 from benchmarks.machine import RowAdder
+from benchmarks.memory import in_a_process
 from benchmarks.networks import trained
 from snnrepro.datasets import pixels
 from snnrepro.environment import environment
@@ -30,18 +29,16 @@ ROUNDS = {"dense": 7, "cnn": 3}
 STEPS = {"dense": (4, 8, 15, 30, 60), "cnn": (4, 8, 15, 30, 60)}
 MEMORY = 300e6
 MEASURE = """
-import json, re, sys
+import json, sys
 import numpy as np, snnrepro
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 spiking = snnrepro.load_spiking(sys.argv[1])
 x = np.resize(np.load(sys.argv[2]), (int(sys.argv[3]), 28, 28, 1)).astype(np.float32)
 spiking.run(x[:8], int(sys.argv[4]))
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 run = spiking.run(x, int(sys.argv[4]))
 outputs = [run.scores, run.synaptic_operations, run.macs, *run.spike_counts.values()]
-peak = (kilobytes("VmHWM") - before) * 1024
+peak = peak_beyond(before)
 sizes = {"peak": peak, "outputs": sum(one.nbytes for one in outputs)}
 print(json.dumps({"operations": int(run.synaptic_operations.sum()), **sizes}))
 """
@@ -189,10 +186,7 @@ def test_memory_does_not_grow_with_the_batch(benchmark, tmp_path, converted, ima
     def measured():
         for size in sizes:
             arguments = [tmp_path / "spiking.npz", tmp_path / "x.npy", size, n_steps]
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURE, *map(str, arguments)], check=True, capture_output=True, text=True
-            )
-            found[size] = json.loads(done.stdout)
+            found[size] = in_a_process(MEASURE, *arguments)
 
     benchmark.pedantic(measured, rounds=1)
     beyond = {size: one["peak"] - one["outputs"] for size, one in found.items()}

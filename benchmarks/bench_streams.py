@@ -5,8 +5,6 @@ The peak is that of a process of its own, pages of the file included; the slope 
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 
 import snnrepro
+from benchmarks.memory import in_a_process
 from snnrepro.datasets import pixels
 from snnrepro.environment import environment
 from snnrepro.thesis.networks import REFERENCE
@@ -24,30 +23,26 @@ SIZES = (50_000, 150_000)
 """Scaled from a million: above a few parts, the peak is a straight line in the number of images."""
 MILLION = 1_000_000
 MEASURE = """
-import json, re, sys
+import json, sys
 import numpy as np, snnrepro
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 spiking, x = snnrepro.load_spiking(sys.argv[1]), np.load(sys.argv[2], mmap_mode="r")[: int(sys.argv[3])]
 spiking.run(x[:8])
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins again at what there is now
+before = new_peak()
 run = spiking.run(x)
 outputs = [run.scores_by_step, run.synaptic_operations, run.macs, *run.spike_counts.values()]
-print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024, "outputs": sum(one.nbytes for one in outputs)}))
+print(json.dumps({"peak": peak_beyond(before), "outputs": sum(one.nbytes for one in outputs)}))
 """
 MEASURE_COMMAND = """
-import json, re, sys
+import json, sys
 import snnrepro
 from snnrepro.cli import main
-def kilobytes(field):
-    return int(re.search(field + r":\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))
+from benchmarks.memory import new_peak, peak_beyond
 spiking, few, many, output = sys.argv[1:]
 main(["run", spiking, few, "-o", output], standalone_mode=False)
-before = kilobytes("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")
+before = new_peak()
 main(["run", spiking, many, "-o", output], standalone_mode=False)
-print(json.dumps({"peak": (kilobytes("VmHWM") - before) * 1024}))
+print(json.dumps({"peak": peak_beyond(before)}))
 """
 
 
@@ -86,8 +81,7 @@ def test_each_image_more_takes_no_more_than_its_results(benchmark, spiking, data
     def measured():
         for size in SIZES:
             arguments = [str(tmp_path / "spiking.npz"), str(tmp_path / "x.npy"), str(size)]
-            done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], check=True, stdout=subprocess.PIPE)
-            found[size] = json.loads(done.stdout)
+            found[size] = in_a_process(MEASURE, *arguments)
 
     benchmark.pedantic(measured, rounds=1)
     slope, outputs, _ = _for_each_image(benchmark, found, "outputs")
@@ -107,9 +101,8 @@ def test_results_that_are_written_are_not_held(benchmark, spiking, data, tmp_pat
     def measured():
         for size in SIZES:
             arguments = [str(tmp_path / name) for name in ("spiking.npz", "8.npy", f"{size}.npy", "run.npz")]
-            command = [sys.executable, "-c", MEASURE_COMMAND, *arguments]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found[size] = {**json.loads(done.stdout.splitlines()[-1]), "written": (tmp_path / "run.npz").stat().st_size}
+            peak = in_a_process(MEASURE_COMMAND, *arguments)
+            found[size] = {**peak, "written": (tmp_path / "run.npz").stat().st_size}
 
     benchmark.pedantic(measured, rounds=1)
     slope, written, expected = _for_each_image(benchmark, found, "written")
