@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.task import Task
     from snnrepro.spiking.calibrate import Calibrated
+    from snnrepro.spiking.fit import Grid
     from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
+    from snnrepro.spiking.targets import Targets
 
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
@@ -46,6 +48,10 @@ _SHARES = {"": 0.6, "near": 0.2, "rough": 0.06}
 """Of the progress that is left, for each number of steps that is tried, or guessed at."""
 _OF_FUNCTIONS = 0.1
 """Of the progress, for fitting functions, where there are any."""
+_TELLING = 1024
+"""Samples of a channel that tell which growth errs least."""
+_OF_CHOICE = 0.5
+"""Of the progress, for choosing a growth."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -294,10 +300,10 @@ class _Fitting:
     def fitted(self, recipe: Recipe, neuron: IF, n_steps: int, progress: Progress, guess: str) -> Calibrated:
         """Return the calibration with the smallest error at the readout, of one for each growth that may be tried.
 
-        A near guess is fitted with the largest growth alone, and on no more images than give all samples; a rough one
-        also on few images whatever they give, and on a rough grid.
+        Which growth that is, a few samples of few images tell. A near guess is fitted with the largest growth alone,
+        and on no more images than give all samples; a rough one also on few images whatever they give, and on a rough
+        grid.
         """
-        from snnrepro.spiking.calibrate import Calibration
         from snnrepro.spiking.fit import FINE, ROUGH
         from snnrepro.spiking.targets import FEWEST_IMAGES
 
@@ -306,16 +312,26 @@ class _Fitting:
             growths = [neuron.growth]
         elif guess:
             growths = growths[-1:]
-        most = {"": None, "near": self._activations.enough, "rough": FEWEST_IMAGES}[guess]
-        targets = self._activations.for_steps(n_steps, most)
-        calibration = Calibration(targets, n_steps, self._shelf)
+        of = self._activations
+        targets = of.for_steps(n_steps, {"": None, "near": of.enough(), "rough": FEWEST_IMAGES}[guess])
+        fit = partial(self._fit, recipe, neuron, n_steps)
+        few = max(len(targets.x) // 4, of.enough(1, _TELLING))
+        if len(growths) > 1 and 2 * few <= len(targets.x):  # or choosing would take longer than fitting all
+            telling, share = of.for_steps(n_steps, few, _TELLING), within(progress, _OF_CHOICE / len(growths))
+            errors = [fit(telling, growth, FINE, share).error for growth in growths]
+            growths, progress = [growths[int(np.argmin(errors))]], within(progress, 1 - _OF_CHOICE)
         grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
-        tried = []
-        for growth in growths:
-            key = n_steps, growth, len(targets.x), guess == "rough"
-            if key in self._made:
-                share(1.0)
-            else:
-                self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), share, grid)
-            tried.append(self._made[key])
-        return min(tried, key=lambda calibrated: calibrated.error)
+        return min((fit(targets, growth, grid, share) for growth in growths), key=lambda made: made.error)
+
+    def _fit(
+        self, recipe: Recipe, neuron: IF, n_steps: int, targets: Targets, growth: float, grid: Grid, progress: Progress
+    ) -> Calibrated:
+        from snnrepro.spiking.calibrate import Calibration
+
+        key = n_steps, growth, targets, grid
+        if key in self._made:
+            progress(1.0)
+        else:
+            calibration = Calibration(targets, n_steps, self._shelf)
+            self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), progress, grid)
+        return self._made[key]

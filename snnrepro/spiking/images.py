@@ -23,6 +23,9 @@ _BEYOND, _AT_LEAST, _ASIDE = 0.5, 0.25, 1.5
 """How far images may reach beyond the calibration images' range, which share of it they fill at least (both over the
 range), and how far the mean of a channel may lie aside (in standard deviations)."""
 
+_OF_A_CLASS = 15
+"""Images a class that the trained network is asked about, if there are twice as many."""
+
 _SEEN = 0.1
 """Share of its fair share of the images from which on a class is among them."""
 
@@ -96,7 +99,7 @@ def warn_of_poor_calibration(x: FloatArray, answers_of: Callable[[FloatArray], A
     x : numpy.ndarray
         The images that neurons are fitted on.
     answers_of : callable
-        Returns the trained network's answers to images; asked for 30 images a class at most, evenly spread.
+        Returns the trained network's answers to images; asked about 15 images a class, or a few more, evenly spread.
     task : Task
         What they mean.
 
@@ -106,14 +109,14 @@ def warn_of_poor_calibration(x: FloatArray, answers_of: Callable[[FloatArray], A
         In one sentence with what would help.
     """
     problem = ""
-    wanted = 30 * task.n_classes if task.name == "classes" else 0
+    wanted = _OF_A_CLASS * task.n_classes if task.name == "classes" else 0
     if len(x) > 1 and not np.ptp(x, axis=0).any():
         problem = f"all {len(x)} calibration images are the same; images like those it was trained on are needed"
     elif len(x) < FEW:
         problem = (
             f"the neurons are fitted on only {len(x)} calibration images; a few hundred are needed to rely on them"
         )
-    elif wanted and len(x) >= wanted:
+    elif wanted and len(x) >= 2 * wanted:
         some = x[:: len(x) // wanted]
         counts = np.unique(answers_of(some), return_counts=True)[1]
         # A few wrong answers are no sign of a class.

@@ -21,7 +21,7 @@ _NUMBERS = 2**25
 FEWEST_IMAGES = 256
 _MOST_NUMBERS = 2**28
 """The same with the fewest images that make a calibration reliable; beyond, fewer still are used."""
-_SAMPLES = 4096
+SAMPLES = 4096
 """Image positions that a channel is fitted on."""
 
 
@@ -41,23 +41,22 @@ class Activations:
 
     def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf) -> None:
         self._schedule, self._x, self._shelf = schedule, x, shelf
-        self._made: dict[int, Targets] = {}
+        self._made: dict[tuple[int, int], Targets] = {}
 
-    @property
-    def enough(self) -> int:
-        """How many images give every rectifier as many samples as all of them would."""
+    def enough(self, fewest: int = FEWEST_IMAGES, samples: int = SAMPLES) -> int:
+        """Return how many images, at least `fewest`, give every rectifier so many samples."""
         shapes = self._schedule.network.shapes
         rectifiers = [node.name for node in self._schedule.nodes if isinstance(node.layer, ReLU)]
-        return max(FEWEST_IMAGES, -(-_SAMPLES // min(math.prod(shapes[name][1:]) for name in rectifiers)))
+        return max(fewest, -(-samples // min(math.prod(shapes[name][1:]) for name in rectifiers)))
 
-    def for_steps(self, n_steps: int, most: int | None = None) -> Targets:
-        """Return the targets for so many steps, of `most` images at most."""
+    def for_steps(self, n_steps: int, most: int | None = None, samples: int = SAMPLES) -> Targets:
+        """Return the targets for so many steps, of `most` images and so many samples at most."""
         largest = max(math.prod(shape) for shape in self._schedule.network.shapes.values())
         fewest = min(FEWEST_IMAGES, _MOST_NUMBERS // (largest * n_steps))
         x = self._x[: max(_NUMBERS // (largest * n_steps), fewest, 8)][:most]
-        if len(x) not in self._made:
-            self._made[len(x)] = Targets(self._schedule, x, self._shelf)
-        return self._made[len(x)]
+        if (len(x), samples) not in self._made:
+            self._made[len(x), samples] = Targets(self._schedule, x, self._shelf, samples)
+        return self._made[len(x), samples]
 
 
 class Targets:
@@ -73,11 +72,11 @@ class Targets:
         Where each rectifier is looked at.
     """
 
-    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf) -> None:
+    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf, samples: int) -> None:
         network = schedule.network
         self.schedule, self.x = schedule, x
         self.samples = {
-            node.name: Samples(network.shapes[node.name], len(x))
+            node.name: Samples(network.shapes[node.name], len(x), samples)
             for node in schedule.nodes
             if isinstance(node.layer, ReLU)
         }
@@ -116,10 +115,10 @@ class Samples:
     On the first of them, spread likewise, everything is tried; among those and among the rest they are in order.
     """
 
-    def __init__(self, shape: tuple[int, ...], n_images: int) -> None:
+    def __init__(self, shape: tuple[int, ...], n_images: int, most: int) -> None:
         n_positions = math.prod(shape[1:])
         total = n_images * n_positions
-        chosen = np.arange(total) if total <= _SAMPLES else np.random.RandomState(0).choice(total, _SAMPLES, False)
+        chosen = np.arange(total) if total <= most else np.random.RandomState(0).choice(total, most, False)
         parts = np.sort(chosen[:COARSE]), np.sort(chosen[COARSE:])
         self.n = len(chosen)
         self._image, self._position = np.divmod(np.concatenate(parts), n_positions)
