@@ -120,7 +120,7 @@ def _sorted_by_answer(network, n_classes):
 def test_images_sorted_by_class_bring_a_warning_and_mixed_ones_none():
     network = _network(n_out=5)
     ordered, mixed = _sorted_by_answer(network, 5)
-    said = r"the 200 calibration images that are looked at are of \d of the network's 5 classes: .*shuffle them"
+    said = r"the 100 calibration images that are looked at are of \d of the network's 5 classes: .*shuffle them"
     with pytest.warns(DataWarning, match=said):
         snnrepro.convert(network, calibration=ordered[:200], n_steps=4)
     few_wrong = np.concatenate([ordered[:197], ordered[[600, 1200, 1999]]])  # what a network takes for other classes
