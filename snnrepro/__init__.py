@@ -3,8 +3,8 @@
 The way of the data: load -> Network -> convert -> SpikingNetwork -> run -> Run -> metrics -> report. What is where,
 from the ground up (a part imports only from parts above it):
 
-- errors, arrays, inputs, metrics, files, compiling, simd, executors, datasets, user_images, environment; frameworks/
-  (TensorFlow, NengoDL: late).
+- errors, arrays, inputs, metrics, files, compiling, simd, executors, dataset_files, datasets, user_images, environment;
+  frameworks/ (TensorFlow, NengoDL: late).
 - The core: network/ is what a trained network is (layers, graph, values, archive), readers/ where one comes from
   (Keras, ONNX, archives), spiking/ what it becomes (neurons, recipes, calibration, the spiking network and its run).
 - simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop.

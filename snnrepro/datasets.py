@@ -1,23 +1,21 @@
-"""MNIST and its sources: the file inside the package, the user's own, or Keras's cache and download."""
+"""MNIST, Fashion-MNIST and CIFAR-10: inside the package, the user's own files, or Keras's cache and download."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
-import math
 import os
 import socket
-import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from snnrepro.dataset_files import PARTS, read_cifar, read_idx_folder, read_npz
 from snnrepro.errors import DataError, DependencyError, one_line
-from snnrepro.files import opened_npz, read_array, sha256_of
+from snnrepro.files import sha256_of
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, IntArray
@@ -32,30 +30,24 @@ KERAS = "keras"
 """What stands for Keras's cache and download in the place of a path."""
 
 _DOWNLOAD_TIMEOUT = 15  # seconds without an answer before the download counts as impossible
-_IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
 
 
 @dataclass(frozen=True, eq=False)
-class Mnist:
-    """Images and labels of handwritten digits.
+class Dataset:
+    """Images of ten classes with their labels.
 
     Attributes
     ----------
     x_train, x_test : numpy.ndarray
-        uint8, ``(n_images, 28, 28)``.
+        uint8, ``(n_images, 28, 28)``, of CIFAR-10 ``(n_images, 32, 32, 3)``.
     y_train, y_test : numpy.ndarray
         int64, ``(n_images,)``, 0 to 9.
     source : str
         Where they come from, in words.
     sha256 : str
         Of the file (of the arrays' bytes, where there is no single file).
-    is_full : bool
-        Whether these are the 60,000 and 10,000 images of MNIST, byte for byte.
+    is_full : bool or None
+        Whether these are the 60,000 and 10,000 images of MNIST, byte for byte; None for another set.
     """
 
     x_train: ByteArray
@@ -64,22 +56,70 @@ class Mnist:
     y_test: IntArray
     source: str
     sha256: str
-    is_full: bool
+    is_full: bool | None
 
     def describe(self) -> str:
         """Return the source and the counts in one line."""
-        kind = "full MNIST" if self.is_full else "not the full MNIST"
-        return f"{self.source} ({len(self.x_train):,} train / {len(self.x_test):,} test, {kind})"
+        kind = {True: ", full MNIST", False: ", not the full MNIST", None: ""}[self.is_full]
+        return f"{self.source} ({len(self.x_train):,} train / {len(self.x_test):,} test{kind})"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A data set: the shape of its images, what reads its own files, what Keras calls it and keeps where."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[Path], dict[str, AnyArray]]
+    files: str
+    module: str
+    cached: tuple[str, ...]
+    otherwise: str
+
+
+_MNIST = _Kind(
+    "MNIST",
+    (28, 28),
+    read_idx_folder,
+    "an mnist.npz or a folder of IDX files",
+    "mnist",
+    ("mnist.npz",),
+    "without --data keras, the MNIST inside the package is taken",
+)
+_FASHION_MNIST = _Kind(
+    "Fashion-MNIST",
+    (28, 28),
+    read_idx_folder,
+    "a folder of its IDX files or an npz",
+    "fashion_mnist",
+    ("fashion-mnist",),
+    "give the folder of its four IDX files (https://github.com/zalandoresearch/fashion-mnist)",
+)
+_CIFAR10 = _Kind(
+    "CIFAR-10",
+    (32, 32, 3),
+    read_cifar,
+    "a folder of its batches, their .tar.gz or an npz",
+    "cifar10",
+    # Keras 3, Keras 2; where an archive of that name lies in the way, the folder gets another.
+    (
+        "cifar-10-batches-py-target/cifar-10-batches-py",
+        "cifar-10-batches-py-target_extracted/cifar-10-batches-py",
+        "cifar-10-batches-py",
+        "cifar-10-batches-py.tar.gz",
+    ),
+    "give the folder of its batches or their .tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)",
+)
 
 
 def pixels(images: ByteArray) -> FloatArray:
-    """Return images as a network reads them: float32 in [0, 1], ``(n_images, 28, 28, 1)``."""
-    scaled = images.astype(np.float32)[..., np.newaxis]
+    """Return images as a network reads them: float32 in [0, 1], ``(n_images, height, width, channels)``."""
+    scaled = images.astype(np.float32).reshape(*images.shape, *[1] * (4 - images.ndim))
     scaled /= np.float32(255)
     return scaled
 
 
-def load_mnist(path: str | Path | None = None) -> Mnist:
+def load_mnist(path: str | Path | None = None) -> Dataset:
     """Load MNIST: the full set inside the package, unless another source is named.
 
     A source that is missing or damaged is an error, not a reason to take another.
@@ -93,7 +133,7 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
 
     Returns
     -------
-    Mnist
+    Dataset
         With its source and hash.
 
     Raises
@@ -109,90 +149,131 @@ def load_mnist(path: str | Path | None = None) -> Mnist:
     """
     source = path or os.environ.get(ENVIRONMENT)
     if not source:
-        return replace(read_mnist(INSIDE), source="MNIST inside snnrepro")
-    return _of_keras() if str(source) == KERAS else read_mnist(Path(source))
+        return replace(_read(_MNIST, INSIDE), source="MNIST inside snnrepro")
+    return _load(_MNIST, source)
+
+
+def load_fashion_mnist(path: str | Path = KERAS) -> Dataset:
+    """Load Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): clothes in the format of MNIST.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder of the four IDX files (plain or ``.gz``), an npz with ``x_train``, ``y_train``, ``x_test``,
+        ``y_test``, or "keras": what is in Keras's cache, which Keras downloads if it is not there.
+
+    Returns
+    -------
+    Dataset
+        With its source and hash.
+
+    Raises
+    ------
+    DataError
+        The source is missing, truncated, or its arrays are not images and labels.
+
+    Examples
+    --------
+    >>> from snnrepro.datasets import load_fashion_mnist, pixels
+    >>> x = pixels(load_fashion_mnist("fashion").x_train)  # doctest: +SKIP
+    """
+    return _load(_FASHION_MNIST, path)
+
+
+def load_cifar10(path: str | Path = KERAS) -> Dataset:
+    """Load CIFAR-10 (Krizhevsky 2009): colour images of 32 by 32 pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder of its batches (``cifar-10-batches-py`` or ``-bin``) or their ``.tar.gz``, an npz with ``x_train``,
+        ``y_train``, ``x_test``, ``y_test`` (channels last), or "keras": what is in Keras's cache, which Keras
+        downloads if it is not there. Of pickled batches nothing is read but arrays: no code in them runs.
+
+    Returns
+    -------
+    Dataset
+        With its source and hash.
+
+    Raises
+    ------
+    DataError
+        The source is missing, truncated, or its arrays are not images and labels.
+
+    Examples
+    --------
+    >>> from snnrepro.datasets import load_cifar10, pixels
+    >>> x = pixels(load_cifar10("cifar-10-python.tar.gz").x_train)  # doctest: +SKIP
+    """
+    return _load(_CIFAR10, path)
 
 
 def source_of(path: str | Path | None = None) -> str | None:
-    """Return what another process must be told to load the same: a whole path, "keras", or None."""
+    """Return what another process must be told to load the same MNIST: a whole path, "keras", or None."""
     source = path or os.environ.get(ENVIRONMENT)
     return os.path.abspath(source) if source and str(source) != KERAS else source and KERAS
 
 
-def read_mnist(path: Path, origin: str = "file") -> Mnist:
-    """Read an ``mnist.npz`` or a folder of IDX files; parameters, result and errors as `load_mnist`."""
+def _load(kind: _Kind, source: str | Path) -> Dataset:
+    return _of_keras(kind) if str(source) == KERAS else _read(kind, Path(source))
+
+
+def _read(kind: _Kind, path: Path, origin: str = "file") -> Dataset:
     if path.is_dir():
-        arrays = {name: _read_idx(path, file) for name, file in _IDX_FILES.items()}
-        return _checked(arrays, f"{origin} {path.name}", str(path), None)
+        return _checked(kind, kind.read(path), f"{origin} {path.name}", str(path), None)
     if not path.exists():
-        raise DataError(f"{path}: no such file; an mnist.npz or a folder of IDX files is needed")
-    with opened_npz(path) as archive:
-        names = [Path(name).stem for name in archive.namelist()]
-        missing = [name for name in _IDX_FILES if name not in names]
-        if missing:
-            raise DataError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(names) or 'nothing'}")
-        arrays = {name: read_array(archive, name) for name in _IDX_FILES}
-    return _checked(arrays, f"{origin} {path.name}", str(path), sha256_of(path))
+        raise DataError(f"{path}: no such file; {kind.files} is needed")
+    read = kind.read if path.name.endswith((".tar.gz", ".tgz", ".tar")) and kind is _CIFAR10 else read_npz
+    return _checked(kind, read(path), f"{origin} {path.name}", str(path), sha256_of(path))
 
 
-def _checked(arrays: dict[str, AnyArray], source: str, where: str, sha256: str | None) -> Mnist:
+def _checked(kind: _Kind, arrays: dict[str, AnyArray], source: str, where: str, sha256: str | None) -> Dataset:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28) or not len(x):
-            raise DataError(f"{where}: x_{part} must be uint8 (n_images, 28, 28), got {x.dtype} {x.shape}")
+        if x.dtype != np.uint8 or x.shape[1:] != kind.shape or not len(x):
+            shape = ", ".join(map(str, ("n_images", *kind.shape)))
+            raise DataError(f"{where}: x_{part} must be uint8 ({shape}), got {x.dtype} {x.shape}")
+        y = y.reshape(-1) if y.shape == (len(x), 1) else y  # as Keras has CIFAR's
         if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
             raise DataError(f"{where}: y_{part} must be {len(x)} integers, got {y.dtype} {y.shape}")
         if y.min() < 0 or y.max() > 9:
             raise DataError(f"{where}: the labels y_{part} must lie from 0 to 9, got {y.min()} to {y.max()}")
+        arrays[f"y_{part}"] = y.astype(np.int64)
     content = _content(arrays)
-    labels = {name: arrays[name].astype(np.int64) for name in ("y_train", "y_test")}
-    return Mnist(**{**arrays, **labels}, source=source, sha256=sha256 or content, is_full=content == FULL_MNIST)
+    is_full = content == FULL_MNIST if kind is _MNIST else None
+    return Dataset(**arrays, source=source, sha256=sha256 or content, is_full=is_full)
 
 
 def _content(arrays: dict[str, AnyArray]) -> str:
     """SHA-256 over the arrays' bytes, labels as one byte each: the same whatever the container."""
     digest = hashlib.sha256()
-    for name in _IDX_FILES:
+    for name in PARTS:
         digest.update(arrays[name].astype(np.uint8).tobytes())
     return digest.hexdigest()
 
 
-def _read_idx(folder: Path, name: str) -> AnyArray:
-    """Read one IDX file (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 = uint8, axes, sizes, then the bytes."""
-    path = folder / name
-    packed = folder / f"{name}.gz"
-    try:
-        content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: {name} (or {name}.gz) is missing") from error
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{packed}: not a readable gzip file ({one_line(error)})") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
-        raise DataError(f"{path}: not an IDX file of bytes (it begins with {content[:4].hex() or 'nothing'})")
-    shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
-    body = content[4 + 4 * content[3] :]
-    expected = math.prod(shape)
-    if len(body) != expected:
-        raise DataError(f"{path}: truncated or too long; {expected} bytes are declared, it has {len(body)}")
-    return np.frombuffer(body, np.uint8).reshape(shape)
-
-
-def _of_keras() -> Mnist:
+def _of_keras(kind: _Kind) -> Dataset:
     """Return what Keras has in its cache, downloaded if need be."""
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
-    if cached.exists():
-        return read_mnist(cached, "Keras cache")
-    problem = _download()
-    if not cached.exists():
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+    def cached() -> Path | None:
+        return next((cache / name for name in kind.cached if (cache / name).exists()), None)
+
+    found = cached()
+    if found is not None:
+        return _read(kind, found, "Keras cache")
+    problem = _download(kind.module)
+    found = cached()
+    if found is None:
         raise DataError(
-            f"no MNIST of Keras: none is cached in {cached}, and the download failed ({problem or 'no file came'}); "
-            "without --data keras, the MNIST inside the package is taken"
+            f"no {kind.name} of Keras: none is cached in {cache / kind.cached[0]}, and the download failed "
+            f"({problem or 'no file came'}); {kind.otherwise}"
         )
-    return read_mnist(cached, "Keras download")
+    return _read(kind, found, "Keras download")
 
 
-def _download() -> str | None:
-    """Have Keras download MNIST into its cache; return why it could not be, or None."""
+def _download(module: str) -> str | None:
+    """Have Keras download a data set into its cache; return why it could not be, or None."""
     try:
         from snnrepro.frameworks.tensorflow import import_tensorflow
 
@@ -203,7 +284,7 @@ def _download() -> str | None:
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            tf.keras.datasets.mnist.load_data()
+            getattr(tf.keras.datasets, module).load_data()
     except Exception as error:  # Keras raises a bare Exception where the network is missing
         return one_line(error)
     finally:

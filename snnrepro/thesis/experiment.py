@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
-    from snnrepro.datasets import Mnist
+    from snnrepro.datasets import Dataset
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Progress
     from snnrepro.thesis.training import Took
@@ -50,7 +50,7 @@ class Experiment:
         "dense", "cnn" or "autoencoder".
     workload : Workload
         How much is measured.
-    data : Mnist
+    data : Dataset
         Images and labels.
     folder : Path
         Where networks are kept: ONNX files and archives.
@@ -69,7 +69,7 @@ class Experiment:
         self,
         model: str,
         workload: Workload,
-        data: Mnist,
+        data: Dataset,
         folder: Path,
         strides: Sequence[int] | None = None,
         again: bool = False,

@@ -17,14 +17,14 @@ from snnrepro.thesis.networks import RECORD
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnrepro.datasets import Mnist
+    from snnrepro.datasets import Dataset
     from snnrepro.thesis.cells import Workload
 
 _OF_ALL = ("snnrepro", "numpy", "tensorflow", "tf-keras", "nengo", "nengo-dl")
 """Libraries whose other version makes a figure another one."""
 
 
-def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any]) -> dict[str, Any]:
+def training_conditions(workload: Workload, data: Dataset, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a training depends on beside its seed: data, how much of it, layer sizes, libraries, machine."""
     here = environment()
     of_reference: dict[str, Any] = {}
@@ -47,7 +47,7 @@ def training_conditions(workload: Workload, data: Mnist, sizes: Mapping[str, Any
     }
 
 
-def conditions(cell: Cell, workload: Workload, data: Mnist, sizes: Mapping[str, Any]) -> dict[str, Any]:
+def conditions(cell: Cell, workload: Workload, data: Dataset, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a cell's figures depend on beside the cell itself."""
     of_training = training_conditions(workload, data, sizes)
     if cell.quantity == "training":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnrepro.arrays import AnyArray
-    from snnrepro.datasets import Mnist
+    from snnrepro.datasets import Dataset
 
 CellProgress = Callable[[Cell, float], None]
 """Called with a cell and the fraction of it that was done since the last call."""
@@ -28,7 +28,7 @@ CellProgress = Callable[[Cell, float], None]
 
 def reproduce(
     profile: str,
-    data: Mnist,
+    data: Dataset,
     folder: Path,
     models: Sequence[str] = MODELS,
     n_seeds: int | None = None,
@@ -45,7 +45,7 @@ def reproduce(
     profile : str
         "reference" (the networks inside the package, minutes), "quick" (trained anew, less of everything) or "thesis"
         (everything in full).
-    data : Mnist
+    data : Dataset
         Images and labels.
     folder : Path
         Where trained networks (``models``), measured cells (``cells``) and ``samples.npz`` are kept.
@@ -103,7 +103,7 @@ class _Found:
 
 def _here(
     loads: Mapping[str, Workload],
-    data: Mnist,
+    data: Dataset,
     folder: Path,
     record: Record,
     strides: tuple[int, ...] | None,
@@ -130,7 +130,7 @@ def _here(
 def _elsewhere(
     workers: Elsewhere,
     loads: Mapping[str, Workload],
-    data: Mnist,
+    data: Dataset,
     source: str | None,
     strides: tuple[int, ...] | None,
     progress: CellProgress,
@@ -148,7 +148,7 @@ def _elsewhere(
     return _Found(sizes, in_order, workers.samples(places.values()), dict(where))
 
 
-def describe(workload: Workload, sizes: Mapping[str, Any], data: Mnist) -> dict[str, Any]:
+def describe(workload: Workload, sizes: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     """Return a model's layer sizes and how much of it is measured, as ``results.json`` has it."""
     nengo_dl = workload.nengo_dl
     counts = ("n_lif", "n_filtered") if workload.reference else ()

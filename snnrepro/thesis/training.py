@@ -17,7 +17,7 @@ from snnrepro.thesis.tables import settings
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
-    from snnrepro.datasets import Mnist
+    from snnrepro.datasets import Dataset
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Progress
 
@@ -47,7 +47,7 @@ class Training:
         "dense", "cnn" or "autoencoder".
     sizes : mapping
         Of its layers, as in ``tables.toml``.
-    data : Mnist
+    data : Dataset
         Images and labels.
     n_train, epochs : int
         Training images and passes over them.
@@ -61,7 +61,7 @@ class Training:
     """
 
     def __init__(
-        self, model: str, sizes: Mapping[str, Any], data: Mnist, n_train: int, epochs: int, merge: bool
+        self, model: str, sizes: Mapping[str, Any], data: Dataset, n_train: int, epochs: int, merge: bool
     ) -> None:
         self.model, self.sizes, self.data, self.merge = model, sizes, data, merge
         self.n_train = min(n_train, len(data.x_train))

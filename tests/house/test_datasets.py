@@ -1,4 +1,4 @@
-"""MNIST is found where it is, named, and refused when it is damaged."""
+"""Data sets are found where they are, named, and refused when they are damaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 
-from snnrepro import DataError, datasets
+from snnrepro import DataError, dataset_files, datasets
 from snnrepro.files import sha256_of
 
 
@@ -30,7 +30,7 @@ def _npz(path, **changes):
 
 def _idx(folder, arrays, packed=False):
     folder.mkdir(exist_ok=True)
-    for name, file in datasets._IDX_FILES.items():
+    for name, file in zip(dataset_files.PARTS, dataset_files._IDX):
         array = arrays[name].astype(np.uint8)
         content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
         if packed:
@@ -101,7 +101,8 @@ def test_kerass_own_file_is_taken_where_it_is_named(tmp_path, monkeypatch):
     cached = tmp_path / "datasets" / "mnist.npz"
     cached.parent.mkdir()
 
-    def download():
+    def download(module):
+        assert module == "mnist"
         _npz(cached, y_test=np.zeros(4, int))
 
     monkeypatch.setattr(datasets, "_download", download)
@@ -113,7 +114,7 @@ def test_kerass_own_file_is_taken_where_it_is_named(tmp_path, monkeypatch):
 
 def test_where_keras_has_none_and_cannot_download_it_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(datasets, "_download", lambda: "no network")
+    monkeypatch.setattr(datasets, "_download", lambda module: "no network")
     with pytest.raises(DataError, match=r"the download failed \(no network\); without --data keras"):
         datasets.load_mnist("keras")
 

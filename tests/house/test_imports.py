@@ -16,6 +16,7 @@ PARTS = [
     ["errors", "arrays"],
     ["inputs", "metrics"],
     ["files", "compiling", "executors", "simd"],
+    ["dataset_files"],
     ["frameworks"],
     ["network"],
     ["datasets", "user_images", "environment"],

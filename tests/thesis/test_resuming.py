@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnrepro.datasets import Mnist
+from snnrepro.datasets import Dataset
 from snnrepro.errors import DataError
 from snnrepro.thesis import cells, reproduce
 from snnrepro.thesis import results as results_json
@@ -27,7 +27,7 @@ def data():
     labels = np.arange(148) % 10
     images = np.clip(rng.randint(0, 256, (10, 28, 28))[labels] + rng.normal(0, 20, (148, 28, 28)), 0, 255)
     images = images.astype(np.uint8)
-    return Mnist(images[:128], labels[:128], images[128:], labels[128:], "drawn", "of-these-arrays", False)
+    return Dataset(images[:128], labels[:128], images[128:], labels[128:], "drawn", "of-these-arrays", False)
 
 
 @dataclass(frozen=True)
