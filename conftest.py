@@ -37,6 +37,7 @@ def pytest_addoption(parser):
         help="how much the benchmarks measure (default: reference)",
     )
     parser.addoption("--data", default=None, help="an mnist.npz, a folder of IDX files or keras; for the benchmarks")
+    parser.addoption("--cifar10", default=None, help="a folder or file of CIFAR-10, or keras; for the benchmarks")
     parser.addoption("--plots", default=None, help="a folder in which the benchmarks draw what they measure")
 
 

@@ -1,6 +1,6 @@
 """Train the networks of CIFAR-10 that recipes are compared on: a ResNet-20 and a VGG, in PyTorch, resumable.
 
-``python benchmarks/train_cifar10.py resnet20 cifar10-jpeg.npz out`` writes ``out/resnet20.onnx`` and, read from it,
+``python -m benchmarks.train_cifar10 resnet20 cifar10-jpeg.npz out`` writes ``out/resnet20.onnx`` and, read from it,
 ``out/resnet20.npz``, an archive of `Network.save`, with ``out/resnet20.json``, its record. Each takes about an hour on
 two cores that do nothing else: less than half of what Keras takes with TensorFlow (ResNet-20: 176 against 397 s an
 epoch). A run that was broken off goes on after the last whole epoch.
@@ -9,7 +9,6 @@ epoch). A run that was broken off goes on after the last whole epoch.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
 from pathlib import Path
@@ -19,38 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.cifar10 import SEED, normalised, read, split
 from snnrepro import load
 
-SEED = 0
-HELD_OUT = 1000
-"""Training images that no network sees: settings are chosen on them."""
 SETTINGS = {"resnet20": {"epochs": 30, "rate": 0.2}, "vgg9": {"epochs": 16, "rate": 0.1}}
 SIZES = ((0.35, 20), (0.65, 26), (1.0, 32))
 """Up to which share of the epochs images are how large: small ones first take half the time and cost no accuracy."""
 BATCH, DECAY, SMOOTHING, WARM_UP = 128, 5e-4, 0.05, 0.15
 """Images a step, decay of the weights, label smoothing, share of the steps in which the rate of learning rises."""
-_MEAN, _SPREAD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)  # of the channels, over the training images
-
-
-def read(path):
-    """Return the images, uint8, and labels of the training and the test set; JPEG copies are decoded."""
-    from PIL import Image
-
-    with np.load(path) as file:
-        jpeg, offset, label, is_test = (file[name] for name in ("jpeg", "offset", "label", "is_test"))
-    images = np.stack(
-        [
-            np.asarray(Image.open(io.BytesIO(jpeg[start:end].tobytes())).convert("RGB"))
-            for start, end in zip(offset, offset[1:])
-        ]
-    )
-    is_test, label = is_test.astype(bool), label.astype(np.int64)
-    return images[~is_test], label[~is_test], images[is_test], label[is_test]
-
-
-def normalised(images):
-    """Return images as the networks read them."""
-    return ((images / np.float32(255) - np.float32(_MEAN)) / np.float32(_SPREAD)).astype(np.float32)
 
 
 def augmented(images, rng):
@@ -137,8 +112,7 @@ def train(name, data, folder):
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / f"{name}.pt"
     x, y, x_test, y_test = data  # the test images are looked at once, when all is done
-    order = np.random.default_rng(SEED).permutation(len(x))
-    held, seen = order[:HELD_OUT], order[HELD_OUT:]
+    held, seen = split(len(x))
     steps, epochs = len(seen) // BATCH, settings["epochs"]
     torch.manual_seed(SEED)
     model = MODELS[name]().to(memory_format=torch.channels_last)
@@ -184,10 +158,11 @@ def train(name, data, folder):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(SETTINGS))
-    parser.add_argument("data", type=Path, help="cifar10-jpeg.npz")
+    parser.add_argument("data", help="where CIFAR-10 is, see benchmarks.cifar10.read")
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    model, record = train(given.name, read(given.data), given.folder)
+    data, called = read(given.data)
+    model, record = train(given.name, data, given.folder)
     written = given.folder / f"{given.name}.onnx"
     torch.onnx.export(
         model.eval(),
@@ -199,5 +174,5 @@ if __name__ == "__main__":
         dynamic_axes={"images": {0: "n"}, "scores": {0: "n"}},
     )
     load(written).save(written.with_suffix(".npz"))
-    written.with_suffix(".json").write_text(json.dumps(record, indent=1))
+    written.with_suffix(".json").write_text(json.dumps({"data": called, **record}, indent=1))
     print(f"{record['test_accuracy']} % of the test images")

@@ -47,6 +47,7 @@ def session(model: onnx.ModelProto | bytes | str, as_written: bool = False, n_th
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False  # it keeps for every session the most that one call ever took
     options.intra_op_num_threads = options.inter_op_num_threads = n_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it takes the cores from what comes next
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = model if isinstance(model, (str, bytes)) else model.SerializeToString()

@@ -50,8 +50,8 @@ _OF_FUNCTIONS = 0.1
 """Of the progress, for fitting functions, where there are any."""
 _TELLING = 1024
 """Samples of a channel that tell which growth errs least."""
-_OF_CHOICE = 0.5
-"""Of the progress, for choosing a growth."""
+_OF_CHOICE, _OF_TUNING = 0.5, 0.7
+"""Of the progress that is left, for choosing a growth and for tuning all constants."""
 _LARGEST_GROWTH = 1.25
 """Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
@@ -74,7 +74,8 @@ def convert(
     network : Network, or what `snnrepro.load` reads
         The trained network: what `load` gives, or a path or a model in memory.
     recipe : str or Recipe
-        "balanced" (the best accuracy at `n_steps`), "rate", "balanced-lif", "thesis", or a recipe of one's own.
+        "balanced" (good accuracy at `n_steps` in seconds), "tuned" (better for deep networks, in minutes), "rate",
+        "tuned-rate", "balanced-lif", "thesis", or a recipe of one's own.
     calibration : array_like, (array_like, array_like) or iterable, optional
         Images as the network was trained on, ``(n_images, *input_shape)``, unlabelled, or with their labels (or the
         values wanted), or what gives batches of them (see `snnrepro.user_images.gathered`); neurons are fitted on the
@@ -138,6 +139,10 @@ def convert(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ModelError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     schedule = prepare(network)
+    if chosen.passes:
+        from snnrepro.spiking.tune import require_differentiable
+
+        require_differentiable(schedule)
     if not any(isinstance(node.layer, ReLU) for node in schedule.nodes):
         raise ModelError(
             "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
@@ -168,7 +173,8 @@ def convert(
     if x is not None and is_fitted:
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     with Shelf(_ROOM) as shelf:
-        fitting = None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf)
+        is_classes = meaning.name == "classes"
+        fitting = None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf, is_classes)
         if x is None or max_loss is None:
             n_steps = DEFAULT_N_STEPS if n_steps is None else n_steps
             return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, done)
@@ -290,10 +296,11 @@ def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[
 class _Fitting:
     """The neurons of one network, fitted on the same images for whatever numbers of steps."""
 
-    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf) -> None:
+    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf, is_classes: bool) -> None:
         from snnrepro.spiking.targets import Activations  # loads Numba, which reading a network need not wait for
 
         self._activations, self._shelf = Activations(schedule, x, shelf), shelf
+        self._schedule, self._x, self._is_classes = schedule, x, is_classes
         self._made: dict[Any, Calibrated] = {}
         self.images = described(x)
 
@@ -320,8 +327,18 @@ class _Fitting:
             telling, share = of.for_steps(n_steps, few, _TELLING), within(progress, _OF_CHOICE / len(growths))
             errors = [fit(telling, growth, FINE, share).error for growth in growths]
             growths, progress = [growths[int(np.argmin(errors))]], within(progress, 1 - _OF_CHOICE)
+        tunes = recipe.passes > 0 and not guess
+        if tunes:
+            progress, left = within(progress, 1 - _OF_TUNING), within(progress, _OF_TUNING)
         grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
-        return min((fit(targets, growth, grid, share) for growth in growths), key=lambda made: made.error)
+        best = min((fit(targets, growth, grid, share) for growth in growths), key=lambda made: made.error)
+        return self._tuned(best, recipe, n_steps, left) if tunes else best
+
+    def _tuned(self, calibrated: Calibrated, recipe: Recipe, n_steps: int, progress: Progress) -> Calibrated:
+        from snnrepro.spiking.tune import Tuning
+
+        tuning = Tuning(self._schedule, self._x, calibrated, recipe, n_steps, self._shelf, self._is_classes)
+        return tuning.run(recipe.passes, progress)
 
     def _fit(
         self, recipe: Recipe, neuron: IF, n_steps: int, targets: Targets, growth: float, grid: Grid, progress: Progress

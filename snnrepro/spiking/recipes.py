@@ -31,6 +31,9 @@ class Recipe:
     outweigh : tuple of float
         By how much the first step may outweigh the last, ``growth ** n_steps``: of several, the one with the smallest
         error at the readout is taken. (1,) is a rate code.
+    passes : int
+        How many times the calibration images pass, after the layers were fitted in turn, while all constants move
+        together against the error of the readout (see `snnrepro.spiking.tune`); for `IF` without a leak.
     corrects_readout : bool
         Whether the mean error of the readout on the calibration images is added to it.
     synapse : float or None
@@ -53,6 +56,7 @@ class Recipe:
     per_channel: bool = True
     initial_potential: float = 0.5
     outweigh: tuple[float, ...] = (1.0,)
+    passes: int = 0
     corrects_readout: bool = True
     synapse: float | None = None
     readout_synapse: float | None = None
@@ -75,6 +79,9 @@ class Recipe:
                 "outweigh must be numbers of at least 1": isinstance(self.outweigh, (tuple, list))
                 and len(self.outweigh) > 0
                 and all(is_number(ratio, at_least=1) for ratio in self.outweigh),
+                "passes must be a whole number from 0 on, and 0 for LIF and neurons that leak": type(self.passes) is int
+                and self.passes >= 0
+                and (self.passes == 0 or (isinstance(neuron, IF) and neuron == IF())),
                 "corrects_readout must be True or False": type(self.corrects_readout) is bool,
                 "synapse must be above 0 s or None": is_time_or_none(self.synapse),
                 "readout_synapse must be above 0 s or None": is_time_or_none(self.readout_synapse),
@@ -83,6 +90,9 @@ class Recipe:
         )
 
 
+PASSES = 10
+"""Of the calibration images, for the recipes that are tuned."""
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -90,11 +100,14 @@ RECIPES = {
         Recipe("balanced", outweigh=(1.0, 2.0, 4.5)),
         Recipe("balanced-lif", IF(tau=0.02)),
         Recipe("rate"),
+        Recipe("tuned", outweigh=(1.0, 2.0, 4.5), passes=PASSES),
+        Recipe("tuned-rate", passes=PASSES),
     )
 }
 """The recipes by name.
 
 thesis: Nengo's LIF as in the thesis's settings; loses about ten points. balanced: the best accuracy at the given number
 of steps; early spikes may weigh more than late ones. rate: the same where every spike counts the same. balanced-lif:
-the same as rate with truly leaky neurons (20 ms), whose leak is compensated.
+the same as rate with truly leaky neurons (20 ms), whose leak is compensated. tuned, tuned-rate: balanced and rate, then
+all constants tuned together for the readout: for deep networks at few steps, in some minutes.
 """

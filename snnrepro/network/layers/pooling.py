@@ -86,11 +86,15 @@ class AveragePool(_Pool):
             self._refuse("counted", f"no more than the pads {self.pads} on each side")
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        counted = padded(np.ones((1, 1, *x.shape[2:]), np.float32), self.counted, 1.0)
-        rest: Pads = tuple((b - c, a - d) for (b, a), (c, d) in zip(self.pads, self.counted))
-        counts = self._windows(padded(counted, rest, 0.0)).sum(axis=self._inside)
-        mean: FloatArray = self._windows(padded(x, self.pads, 0.0)).sum(axis=self._inside) / counts
+        mean: FloatArray = self._windows(padded(x, self.pads, 0.0)).sum(axis=self._inside) / self.counts(x.shape[2:])
         return mean
+
+    def counts(self, space: Shape) -> FloatArray:
+        """Return how many numbers each window's mean is of, ``(1, 1, *windows)``, for a value of this size in space."""
+        counted = padded(np.ones((1, 1, *space), np.float32), self.counted, 1.0)
+        rest: Pads = tuple((b - c, a - d) for (b, a), (c, d) in zip(self.pads, self.counted))
+        counts: FloatArray = self._windows(padded(counted, rest, 0.0)).sum(axis=self._inside)
+        return counts
 
 
 @dataclass(frozen=True, eq=False)

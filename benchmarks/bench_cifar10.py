@@ -1,0 +1,79 @@
+"""What conversion costs where it is hard: a ResNet-20 of CIFAR-10 at few steps, all test images, by recipe.
+
+The network is kept in ``benchmarks/reference/networks`` (`benchmarks.train_cifar10` made it); the images are not, and
+``--cifar10 PATH`` says where they are (see `benchmarks.cifar10.read`). Neurons are fitted on 1,000 unlabelled training
+images. Settings were chosen on 1,000 other training images that the network has not seen either.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import snnrepro
+from benchmarks.cifar10 import normalised, read, split
+from snnrepro.environment import environment
+
+NETWORKS = Path(__file__).parent / "reference" / "networks"
+CALIBRATION = 1000
+# Largest loss in points on all test images, by recipe and steps.
+BOUNDS = {
+    ("resnet20", "balanced"): {4: 0.0, 8: 0.0, 16: 0.0, 32: 0.0},
+    ("resnet20", "tuned"): {4: 0.0, 8: 0.0, 16: 0.0, 32: 0.0},
+    ("resnet20", "tuned-rate"): {4: 0.0, 8: 0.0, 16: 0.0, 32: 0.0},
+}
+TARGETS = {"resnet20": {4: 4.0, 8: 1.5, 16: 0.3, 32: 0.1}}
+"""Set for the best recipe; where a bound is larger, it is what was reached."""
+LEAST = -0.3
+"""A network that answers this many points better than the one it came from answers something else."""
+
+
+@pytest.fixture(scope="module")
+def cifar10(request):
+    """Calibration images, test images and their labels, and what to call the data."""
+    path = request.config.getoption("--cifar10")
+    if path is None:
+        pytest.skip("CIFAR-10 is not here: give --cifar10 PATH")
+    (x, _, x_test, y_test), called = read(path)
+    _, seen = split(len(x))
+    return normalised(x[seen[:CALIBRATION]]), normalised(x_test), y_test, called
+
+
+@pytest.mark.parametrize(
+    ("network", "recipe", "n_steps"), [(*of, n_steps) for of, bounds in BOUNDS.items() for n_steps in bounds]
+)
+def test_conversion_at_few_steps_loses_at_most(benchmark, cifar10, network, recipe, n_steps):
+    trained = snnrepro.load(NETWORKS / f"{network}.npz")
+    calibration, x, y, called = (
+        np.ascontiguousarray(part.transpose(0, 3, 1, 2)) if np.ndim(part) == 4 else part for part in cifar10
+    )
+    before = np.concatenate([trained.forward(x[at : at + 500]).argmax(axis=1) for at in range(0, len(x), 500)])
+    made = []
+    benchmark.pedantic(
+        lambda: made.append(snnrepro.convert(trained, recipe, calibration, n_steps, most_as_is=0)), rounds=1
+    )
+    run = made[0].run(x)
+    right = (before == y).astype(int) - (run.predictions == y)
+    lost, error = 100 * right.mean(), 100 * np.sqrt(np.sum(right != 0)) / len(y)
+    spikes = float(sum(counts.mean() for counts in run.spike_counts.values()))
+    benchmark.extra_info.update(
+        environment=environment(),
+        data=called,
+        n_images=len(y),
+        accuracy={"trained": 100 * float(np.mean(before == y)), "spiking": 100 * float(np.mean(run.predictions == y))},
+        points_lost=round(lost, 3),
+        answers_that_differ=round(100 * float(np.mean(before != run.predictions)), 3),
+        spikes_an_image=spikes,
+        synaptic_operations_an_image=float(run.synaptic_operations.mean()),
+        target=TARGETS[network][n_steps],
+        provenance=dict(made[0].provenance),
+    )
+    print(
+        f"\n{network} {recipe} T={n_steps}: {lost:.2f} points lost (target {TARGETS[network][n_steps]}), "
+        f"{spikes:,.0f} spikes an image, {benchmark.stats.stats.min:.0f} s to convert"
+    )
+    assert 100 * np.mean(before == y) > 90, "the trained network is not what is kept"
+    bound = BOUNDS[network, recipe][n_steps]
+    assert LEAST - 2 * error <= lost <= bound + 2 * error
