@@ -10,7 +10,7 @@ import click
 
 from snnrepro.frameworks.dask import cluster
 from snnrepro.network.task import TASKS
-from snnrepro.spiking.recipes import RECIPES
+from snnrepro.spiking.recipes import recipe_names
 from snnrepro.spiking.run import SIMULATORS
 from snnrepro.thesis.cells import MODELS, PROFILES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 STEPS = click.IntRange(1)
-RECIPE = click.Choice(list(RECIPES))
+RECIPE = click.Choice(recipe_names())
 SIMULATOR = click.Choice(list(SIMULATORS))
 MODEL = click.Choice(MODELS)
 PROFILE = click.Choice(list(PROFILES))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
+from snnrepro.errors import ModelError
 from snnrepro.spiking.fit import FINE, constants_of
-from snnrepro.spiking.neurons import IF, Population
+from snnrepro.spiking.neurons import IF, Population, growth_of
 from snnrepro.spiking.run import layers_in_turn, step_weights
 
 if TYPE_CHECKING:
@@ -71,13 +72,19 @@ class Calibration:
         grid : Grid
             What is tried, where constants are fitted.
 
+        Raises
+        ------
+        ModelError
+            What the recipe's own fit gives are not the populations of the rectifiers.
+
         Returns
         -------
         Calibrated
             For each rectifier a population with one constant per channel (axis 0 of its shape).
         """
+        given = None if recipe.fit is None else self._given(recipe)
         layers = layers_in_turn(self._schedule, self._x, self._n_steps, recipe.dt, self._shelf)
-        weights = step_weights(neuron.growth, self._n_steps)
+        weights = step_weights(neuron.growth if given is None else growth_of(given), self._n_steps)
         graded = set(layers.graded())
         share = 1 / (2 * len(self._samples) + len(graded) + 1)
 
@@ -87,11 +94,28 @@ class Calibration:
         populations: dict[str, Population] = {}
         for node in self._schedule.nodes:
             if node.name in self._samples:
-                populations[node.name] = self._population(layers, recipe, neuron, node, weights, done, grid)
+                if given is None:
+                    populations[node.name] = self._population(layers, recipe, neuron, node, weights, done, grid)
+                else:
+                    populations[node.name] = given[node.name]
+                    done(1.0)
                 layers.fire(node.name, populations[node.name], done)
             elif node.name in graded:
                 layers.keep(node.name, done)
         return self._calibrated(layers, populations, weights.astype(np.float32), done)
+
+    def _given(self, recipe: Recipe) -> dict[str, Population]:
+        """Return the populations that a recipe fits by itself."""
+        assert recipe.fit is not None
+        found = recipe.fit(self._schedule, self._x, self._n_steps)
+        needed = list(self._samples)
+        right = isinstance(found, Mapping) and all(isinstance(found.get(name), Population) for name in needed)
+        if not right:
+            raise ModelError(
+                f"the recipe {recipe.name!r}: its fit must give a Population for each of {', '.join(needed)}; got "
+                f"{sorted(map(str, found)) if isinstance(found, Mapping) else type(found).__name__}"
+            )
+        return {name: found[name] for name in needed}
 
     def _population(
         self, layers: Any, recipe: Recipe, neuron: IF, node: Node, weights: AnyArray, progress: Progress, grid: Grid

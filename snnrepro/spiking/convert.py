@@ -22,7 +22,7 @@ from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
 from snnrepro.spiking.neurons import IF, LIF, Population, growth_of
 from snnrepro.spiking.prepare import prepare
-from snnrepro.spiking.recipes import RECIPES, Recipe
+from snnrepro.spiking.recipes import Recipe, recipe_named
 from snnrepro.spiking.run import within
 from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
@@ -75,7 +75,7 @@ def convert(
         The trained network: what `load` gives, or a path or a model in memory.
     recipe : str or Recipe
         "balanced" (good accuracy at `n_steps` in seconds), "tuned" (better for deep networks, in minutes), "rate",
-        "tuned-rate", "balanced-lif", "thesis", or a recipe of one's own.
+        "tuned-rate", "balanced-lif", "thesis", a recipe that an installed package brings, or one of one's own.
     calibration : array_like, (array_like, array_like) or iterable, optional
         Images as the network was trained on, ``(n_images, *input_shape)``, unlabelled, or with their labels (or the
         values wanted), or what gives batches of them (see `snnrepro.user_images.gathered`); neurons are fitted on the
@@ -131,7 +131,7 @@ def convert(
     0.5
     """
     network = network if isinstance(network, Network) else load(network)
-    chosen = _recipe(recipe)
+    chosen = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     if max_loss is not None and not is_number(max_loss, at_least=0):
         raise ModelError(f"max_loss must be a number of points from 0 on, got {max_loss!r}")
     if max_loss is not None and n_steps is not None:
@@ -166,7 +166,7 @@ def convert(
     fitted = _functions(network, x, within(done, _OF_FUNCTIONS))
     if fitted:
         schedule, done = prepare(network, fitted), within(done, 1 - _OF_FUNCTIONS)
-    is_fitted = not isinstance(chosen.neuron, LIF)
+    is_fitted = _is_fitted(chosen)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if x is None and max_loss is not None:
         raise DataError("max_loss needs calibration images")
@@ -198,19 +198,16 @@ def _parts(schedule: Schedule) -> str:
     return ", ".join(dict.fromkeys(operator for of_one in operators for operator in of_one))
 
 
-def _recipe(recipe: str | Recipe) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return recipe
-    if not isinstance(recipe, str) or recipe not in RECIPES:
-        raise ModelError(f"recipe {recipe!r} is none of {', '.join(RECIPES)}")
-    return RECIPES[recipe]
+def _is_fitted(recipe: Recipe) -> bool:
+    """Whether its neurons are fitted to calibration images."""
+    return recipe.fit is not None or not isinstance(recipe.neuron, LIF)
 
 
 def _calibration(
     network: Network, recipe: Recipe, images: Any, labels: Any, task: Task
 ) -> tuple[FloatArray | None, AnyArray | None]:
     if images is None:
-        if isinstance(recipe.neuron, LIF):
+        if not _is_fitted(recipe):
             return None, None
         raise DataError(f"the recipe {recipe.name!r} needs calibration images: {_a_few_hundred(network)}")
     x = checked_images(images, network.input_shape)
@@ -250,13 +247,14 @@ def _convert(
     if fitted:
         provenance["functions"] = summary(fitted)
     correction = None
-    if isinstance(recipe.neuron, LIF):
+    if not _is_fitted(recipe):
+        assert isinstance(recipe.neuron, LIF)
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
         provenance["seed"] = seed
         progress(1.0)
     else:
         assert fitting is not None  # `_calibration` has seen to it
-        calibrated = fitting.fitted(recipe, recipe.neuron, n_steps, progress, guess)
+        calibrated = fitting.fitted(recipe, n_steps, progress, guess)
         populations = calibrated.populations
         correction = calibrated.correction if recipe.corrects_readout else None
         growth = growth_of(populations)
@@ -304,7 +302,7 @@ class _Fitting:
         self._made: dict[Any, Calibrated] = {}
         self.images = described(x)
 
-    def fitted(self, recipe: Recipe, neuron: IF, n_steps: int, progress: Progress, guess: str) -> Calibrated:
+    def fitted(self, recipe: Recipe, n_steps: int, progress: Progress, guess: str) -> Calibrated:
         """Return the calibration with the smallest error at the readout, of one for each growth that may be tried.
 
         Which growth that is, a few samples of few images tell. A near guess is fitted with the largest growth alone,
@@ -314,8 +312,9 @@ class _Fitting:
         from snnrepro.spiking.fit import FINE, ROUGH
         from snnrepro.spiking.targets import FEWEST_IMAGES
 
+        neuron = recipe.neuron if isinstance(recipe.neuron, IF) else IF()  # another is one that `recipe.fit` leaves out
         growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
-        if recipe.threshold != "fitted":
+        if recipe.threshold != "fitted" or recipe.fit is not None:
             growths = [neuron.growth]
         elif guess:
             growths = growths[-1:]

@@ -1,11 +1,22 @@
-"""Recipes: how rectifiers become neurons, as data."""
+"""Recipes: how rectifiers become neurons, as data; ours, and those of other packages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
+from snnrepro.errors import ModelError, one_line
 from snnrepro.spiking.checks import is_number, is_time_or_none, require
-from snnrepro.spiking.neurons import IF, LIF, Neuron
+from snnrepro.spiking.neurons import IF, LIF, Neuron, Population
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import FloatArray
+    from snnrepro.spiking.schedule import Schedule
+
+ENTRY_POINTS = "snnrepro.recipes"
+"""The group in which another package names its recipes: the name of each, and the `Recipe` that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,10 @@ class Recipe:
     passes : int
         How many times the calibration images pass, after the layers were fitted in turn, while all constants move
         together against the error of the readout (see `snnrepro.spiking.tune`); for `IF` without a leak.
+    fit : callable or None
+        What fits the neurons instead: given the network's `Schedule`, the calibration images ``(n_images,
+        *input_shape)`` and the number of steps, it returns a `Population` for each rectifier, by its name. Then
+        `neuron`, `threshold`, `percentile`, `per_channel`, `initial_potential` and `outweigh` say nothing.
     corrects_readout : bool
         Whether the mean error of the readout on the calibration images is added to it.
     synapse : float or None
@@ -57,6 +72,7 @@ class Recipe:
     initial_potential: float = 0.5
     outweigh: tuple[float, ...] = (1.0,)
     passes: int = 0
+    fit: Callable[[Schedule, FloatArray, int], Mapping[str, Population]] | None = None
     corrects_readout: bool = True
     synapse: float | None = None
     readout_synapse: float | None = None
@@ -82,6 +98,7 @@ class Recipe:
                 "passes must be a whole number from 0 on, and 0 for LIF and neurons that leak": type(self.passes) is int
                 and self.passes >= 0
                 and (self.passes == 0 or (isinstance(neuron, IF) and neuron == IF())),
+                "fit must be callable or None": self.fit is None or callable(self.fit),
                 "corrects_readout must be True or False": type(self.corrects_readout) is bool,
                 "synapse must be above 0 s or None": is_time_or_none(self.synapse),
                 "readout_synapse must be above 0 s or None": is_time_or_none(self.readout_synapse),
@@ -111,3 +128,39 @@ of steps; early spikes may weigh more than late ones. rate: the same where every
 the same as rate with truly leaky neurons (20 ms), whose leak is compensated. tuned, tuned-rate: balanced and rate, then
 all constants tuned together for the readout: for deep networks at few steps, in some minutes.
 """
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of all recipes: ours, and those that installed packages bring."""
+    return (*RECIPES, *_from_outside())
+
+
+def recipe_named(name: Any) -> Recipe:
+    """Return a recipe by its name.
+
+    Raises
+    ------
+    ModelError
+        There is none of that name, or what a package brings under it is no recipe, or cannot be loaded.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if not isinstance(name, str) or name not in _from_outside():
+        raise ModelError(f"recipe {name!r} is none of {', '.join(recipe_names())}")
+    entry = _from_outside()[name]
+    where = f"recipe {name!r} of the entry point {entry.value!r} ({ENTRY_POINTS})"
+    try:
+        recipe = entry.load()
+    except Exception as error:  # the code of others
+        raise ModelError(f"{where} cannot be loaded: {one_line(error)}") from error
+    if not isinstance(recipe, Recipe):
+        raise ModelError(f"{where} must be a snnrepro.Recipe, got {type(recipe).__name__}")
+    return recipe
+
+
+@lru_cache(maxsize=None)
+def _from_outside() -> dict[str, Any]:
+    """Return the entry points of other packages' recipes; none takes the place of ours."""
+    found: Any = metadata.entry_points()
+    group = found.select(group=ENTRY_POINTS) if hasattr(found, "select") else found.get(ENTRY_POINTS, ())
+    return {entry.name: entry for entry in group if entry.name not in RECIPES}
