@@ -336,7 +336,7 @@ class _Fitting:
     def _tuned(self, calibrated: Calibrated, recipe: Recipe, n_steps: int, progress: Progress) -> Calibrated:
         from snnrepro.spiking.tune import Tuning
 
-        tuning = Tuning(self._schedule, self._x, calibrated, recipe, n_steps, self._shelf, self._is_classes)
+        tuning = Tuning(self._schedule, self._x, calibrated, recipe, n_steps, self._is_classes)
         return tuning.run(recipe.passes, progress)
 
     def _fit(

@@ -95,9 +95,8 @@ class Recipe:
                 "outweigh must be numbers of at least 1": isinstance(self.outweigh, (tuple, list))
                 and len(self.outweigh) > 0
                 and all(is_number(ratio, at_least=1) for ratio in self.outweigh),
-                "passes must be a whole number from 0 on, and 0 for LIF and neurons that leak": type(self.passes) is int
-                and self.passes >= 0
-                and (self.passes == 0 or (isinstance(neuron, IF) and neuron == IF())),
+                "passes must be a whole number, 0 for LIF, a leak or an own fit": type(self.passes) is int
+                and (self.passes == 0 or (self.passes > 0 and neuron == IF() and self.fit is None)),
                 "fit must be callable or None": self.fit is None or callable(self.fit),
                 "corrects_readout must be True or False": type(self.corrects_readout) is bool,
                 "synapse must be above 0 s or None": is_time_or_none(self.synapse),

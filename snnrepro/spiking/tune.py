@@ -1,132 +1,70 @@
 """All constants of all neurons together, by gradient descent on what errs at the readout; weights stay as trained.
 
 Calibration fits one layer after the other to its own activations. What then is left at the readout of a deep network is
-brought down here: the calibration images pass a few times in small batches, and after each batch every constant moves
-against the gradient of the readout's error. The gradient is that of the means over the steps: a spiking layer's mean
-output is, but for rounding to whole spikes, a clipped line in the mean of its input, and everything between neurons
-acts on means as it does on values. So one pass back through the network is enough, however many steps it runs (Wu et
-al., IEEE TPAMI 45:6249 (2023); Yu et al., NeurIPS 2024).
+brought down here: the calibration images pass some times in small batches, and after each batch every constant moves
+against the gradient of the readout's error, through all layers and steps (`snnrepro.spiking.backward`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network.adjoint import adjoint, is_linear
 from snnrepro.network.convolve import convolve
-from snnrepro.network.gradients import DIFFERENTIATED, gradients
 from snnrepro.network.layers import ReLU
+from snnrepro.spiking.backward import Constants, differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
-from snnrepro.spiking.neurons import IF, Population, growth_of
-from snnrepro.spiking.run import layers_in_turn, step_weights
+from snnrepro.spiking.neurons import Population, growth_of
+from snnrepro.spiking.run import step_weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
-    from snnrepro.spiking.shelf import Shelf
 
 _BATCH = 50
 """Images after which the constants move."""
+_NUMBERS = 2**24
+"""Numbers that the values of images have that are differentiated together (64 MB)."""
 _RATE = 0.01
 """How far a constant moves after a batch at most, relative to the amplitude (of the readout: to its spread)."""
 _OF_ALL_STEPS = 4
 """So many times as far, over the number of steps, moves a constant that counts in every step and not once."""
-_WARM_UP = 0.1
-"""Share of the steps in which the rate rises; then it falls as a cosine."""
-_MARGIN = 0.5
-"""How far beyond its smallest and largest output a neuron still learns, in spikes."""
+_WARM_UP = 0.15
+"""Share of the batches in which the rate rises; then it falls as a cosine."""
 _HELD_OUT = 8
 """One image of so many is not learnt from: on them the best of the passes is found."""
 _DECAYS = 0.9, 0.99
 """Of the mean gradient and of its mean square (Adam: Kingma and Ba, ICLR 2015)."""
-
-
 _CORRECTION = "correction of the readout"
 """Stands among the names of populations."""
 
 
-class Constants(NamedTuple):
-    """What is tuned of a population: all relative to the amplitude, the positive ones as logarithms."""
-
-    amplitude: AnyArray
-    threshold: AnyArray
-    subtracted: AnyArray
-    initial_potential: AnyArray
-    bias: AnyArray
+def relative(constants: Constants) -> tuple[AnyArray, ...]:
+    """Return constants as they are tuned, float64: relative to the amplitude, the positive ones as logarithms."""
+    amplitude, threshold, subtracted, potential, bias = (part.astype(np.float64) for part in constants)
+    logarithms = np.log(amplitude), np.log(threshold / amplitude), np.log(subtracted / amplitude)
+    return (*logarithms, potential / amplitude, bias / amplitude)
 
 
-def relative(population: Population) -> Constants:
-    """Return the constants of a population of `IF` as they are tuned, float64."""
-    amplitude = population.amplitude.astype(np.float64)
-    ratios = (population.threshold, population.subtracted, population.initial_potential, population.bias)
-    threshold, subtracted, potential, bias = (values / amplitude for values in ratios)
-    return Constants(np.log(amplitude), np.log(threshold), np.log(subtracted), potential, bias)
+def absolute(tuned: tuple[AnyArray, ...]) -> Constants:
+    """Return constants from how they are tuned."""
+    amplitude = np.exp(tuned[0])
+    ratios = (1.0, np.exp(tuned[1]), np.exp(tuned[2]), tuned[3], tuned[4])
+    return Constants(*((amplitude * ratio).astype(np.float32) for ratio in ratios))
 
 
-def population_of(constants: Constants, neuron: IF) -> Population:
-    """Return the population that has these constants."""
-    amplitude = np.exp(constants.amplitude)
-    return Population(
-        neuron,
-        threshold=(amplitude * np.exp(constants.threshold)).astype(np.float32),
-        amplitude=amplitude.astype(np.float32),
-        initial_potential=(amplitude * constants.initial_potential).astype(np.float32),
-        bias=(amplitude * constants.bias).astype(np.float32),
-        subtracted=(amplitude * np.exp(constants.subtracted)).astype(np.float32),
-    )
-
-
-def differentiated(
-    constants: Constants, z: FloatArray, gradient: FloatArray, growth: float, n_steps: int
-) -> tuple[FloatArray, Constants]:
-    r"""Return the gradient by the mean input of neurons and by their constants, given that by their mean output.
-
-    With amplitude A, subtracted R, threshold :math:`\vartheta`, initial potential :math:`v_0`, bias b, n steps of
-    growth g, and W the sum of their weights, the mean output is taken as
-    :math:`(A / R) (z + b + (g^n v_0 - \vartheta + R / 2) / W)`, clipped at 0 and at A: what is left in the membrane
-    after the last step lies, on average, half of what a spike takes below the threshold.
-
-    Parameters
-    ----------
-    constants : Constants
-        Of the neurons, broadcast against ``z`` without its images.
-    z, gradient : numpy.ndarray
-        Mean input, and gradient by the mean output, ``(n_images, *shape)``.
-    growth : float
-        Factor per step by which the membrane grows.
-    n_steps : int
-        How many steps there are.
-    """
-    numbers: list[FloatArray] = [part.astype(np.float32) for part in constants]
-    amplitude, threshold, subtracted = (np.exp(part) for part in numbers[:3])
-    potential, bias = numbers[3:]
-    weights = step_weights(growth, n_steps)
-    weight, start = np.float32(weights.sum() / weights[-1]), np.float32(growth**n_steps)
-    given = amplitude * (bias + (start * potential - threshold + subtracted / 2) / weight)
-    output = (z + given) / subtracted
-    margin = np.float32(_MARGIN / n_steps) * amplitude
-    is_full = output > amplitude + margin
-    learns: FloatArray = gradient * ((output > -margin) & ~is_full)
-    axes = tuple(axis + 1 for axis, size in enumerate(amplitude.shape) if size == 1)
-
-    def summed(values: AnyArray) -> AnyArray:
-        total: AnyArray = values.sum(axis=(0, *axes), dtype=np.float64).reshape(amplitude.shape)
-        return total
-
-    learnt, reach = summed(learns), amplitude / subtracted
-    by_input: FloatArray = np.asarray(learns / subtracted, np.float32)
-    return by_input, Constants(
-        amplitude=learnt * given / subtracted + summed(gradient * is_full) * amplitude,
-        threshold=-learnt * reach * threshold / weight,
-        subtracted=learnt * amplitude / (2 * weight) - summed(learns * output),
-        initial_potential=learnt * reach * start / weight,
-        bias=learnt * reach,
-    )
+def by_relative(constants: Constants, gradient: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+    """Return the gradient by constants as they are tuned, given that by the constants themselves."""
+    amplitude = constants.amplitude.astype(np.float64)
+    together = sum(part * own for part, own in zip(constants, gradient))
+    scales = constants.threshold, constants.subtracted, amplitude, amplitude
+    return (np.asarray(together), *(scale * own for scale, own in zip(scales, gradient[1:])))
 
 
 class Tuning:
@@ -141,11 +79,9 @@ class Tuning:
     calibrated : Calibrated
         Where the constants begin.
     recipe : Recipe
-        Says how long a step is, and whether the readout is corrected.
+        Says whether the readout is corrected.
     n_steps : int
         How many steps the network will run.
-    shelf : Shelf
-        Where spikes lie.
     is_classes : bool
         Whether what is read out are the scores of classes: then its error is the divergence (Kullback-Leibler) of their
         softmax from the trained network's, else the square of what it is off.
@@ -158,28 +94,30 @@ class Tuning:
         calibrated: Calibrated,
         recipe: Recipe,
         n_steps: int,
-        shelf: Shelf,
         is_classes: bool,
     ) -> None:
-        self._schedule, self._x, self._n_steps, self._dt = schedule, x, n_steps, recipe.dt
-        self._shelf, self._is_classes = shelf, is_classes
+        self._schedule, self._x, self._n_steps, self._is_classes = schedule, x, n_steps, is_classes
         self._answers = np.concatenate([_answers(schedule, x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)])
         self._spread = float(self._answers.std()) or 1.0
-        self._neurons = {name: population.neuron for name, population in calibrated.populations.items()}
-        self._growth = growth_of(calibrated.populations)
+        self._begun, self._growth = calibrated.populations, growth_of(calibrated.populations)
+        weights = step_weights(self._growth, n_steps)
+        self._weights = (weights / weights.sum()).astype(np.float32)
+        per_image = n_steps * sum(math.prod(schedule.network.shapes[node.name]) for node in schedule.nodes)
+        self._together = max(1, _NUMBERS // per_image)
         self.constants: dict[str, tuple[AnyArray, ...]] = {
-            name: relative(population) for name, population in calibrated.populations.items()
+            name: relative(_of_channels(population)) for name, population in self._begun.items()
         }
         if recipe.corrects_readout:
             self.constants[_CORRECTION] = (calibrated.correction.astype(np.float64) / self._spread,)
 
     def populations(self) -> dict[str, Population]:
         """Return the populations as they are now."""
-        return {
-            name: population_of(Constants(*self.constants[name]), neuron)
-            for name, neuron in self._neurons.items()
-            if isinstance(neuron, IF)
-        }
+        made = {}
+        for name, begun in self._begun.items():
+            own = absolute(self.constants[name])._asdict()
+            shape = begun.amplitude.shape
+            made[name] = Population(begun.neuron, **{part: values.reshape(shape) for part, values in own.items()})
+        return made
 
     def correction(self) -> FloatArray:
         """Return what is added to the readout as it is now."""
@@ -205,66 +143,90 @@ class Tuning:
                 least, best = error, self.constants
             progress(1 / (passes * (n_batches + 1)))
         self.constants = best
-        missing = self._answers[np.sort(held_out)] - self._readout(held_out)
-        return Calibrated(self.populations(), self.correction(), float(np.square(missing).mean()), len(self._x))
+        return Calibrated(self.populations(), self.correction(), least, len(self._x))
 
     def error(self, images: AnyArray) -> float:
         """Return the error of the readout on some images."""
-        return self._judged(self._readout(images), images)[0]
+        errors = [len(part) * self._judged(self._forward(part)[0], part)[0] for part in self._parts(images)]
+        return sum(errors) / len(images)
 
     def gradient(self, images: AnyArray) -> dict[str, tuple[AnyArray, ...]]:
-        """Return the gradient of the error on some images, by every constant."""
-        schedule = self._schedule
-        values, populations = self._values(images)
-        _, at_readout = self._judged(values[schedule.readout] + self.correction(), images)
+        """Return the gradient of the error on some images, by every constant as it is tuned."""
+        total: dict[str, tuple[AnyArray, ...]] = {}
+        for part in self._parts(images):
+            share = np.float64(len(part) / len(images))
+            for name, own in self._gradient(part).items():
+                shares = tuple(share * one for one in own)
+                total[name] = tuple(map(np.add, total[name], shares)) if name in total else shares
+        return total
+
+    def _parts(self, images: AnyArray) -> list[AnyArray]:
+        return np.array_split(images, -(-len(images) // self._together))
+
+    def _gradient(self, images: AnyArray) -> dict[str, tuple[AnyArray, ...]]:
+        """Return the gradient of the mean error on a few images."""
+        schedule, shapes = self._schedule, self._schedule.network.shapes
+        readout, membranes = self._forward(images)
+        _, at_readout = self._judged(readout, images)
         found: dict[str, tuple[AnyArray, ...]] = {
             _CORRECTION: (at_readout.sum(axis=0, dtype=np.float64) * self._spread,)
         }
-        known = {schedule.readout: at_readout}
+        weights = self._weights.reshape(-1, *[1] * at_readout.ndim)
+        known = {schedule.readout: (weights * at_readout).reshape(-1, *at_readout.shape[1:])}
         for node in reversed(schedule.nodes):
             gradient = known.pop(node.name, None)
             if gradient is None:
                 continue
-            inputs = tuple(values[name] for name in node.inputs)
-            if node.name in populations:
-                constants = Constants(*self.constants[node.name])
-                own, found[node.name] = differentiated(constants, inputs[0], gradient, self._growth, self._n_steps)
-                parts: tuple[FloatArray, ...] = (own,)
+            if node.name in membranes:
+                kept = membranes.pop(node.name)
+                constants = absolute(self.constants[node.name])
+                own, by_constants = differentiated(
+                    kept, constants, np.ascontiguousarray(gradient).reshape(kept.shape), self._growth
+                )
+                found[node.name] = by_relative(constants, by_constants)
+                parts: tuple[FloatArray, ...] = (own.reshape(gradient.shape),)
             else:
-                parts = gradients(node.layer, inputs, gradient)
+                parts = adjoint(node.layer, tuple(shapes[name] for name in node.inputs), gradient)
             for name, part in zip(node.inputs, parts):
                 if name in schedule.driven:
                     known[name] = known[name] + part if name in known else part
         return found
 
-    def _values(self, images: AnyArray) -> tuple[dict[str, FloatArray], dict[str, Population]]:
-        """Return the means of all values over the steps: of the neurons as they fire, of the rest as they follow."""
-        schedule, populations = self._schedule, self.populations()
-        x = np.ascontiguousarray(self._x[np.sort(images)])
-        layers = layers_in_turn(schedule, x, self._n_steps, self._dt, self._shelf)
-        weights = step_weights(self._growth, self._n_steps).astype(np.float32)
-        graded = set(layers.graded())
-        values = {schedule.network.input_name: x}
-        for node in schedule.nodes:
-            if node.name in populations:
-                values[node.name] = layers.mean_of(node.name, populations[node.name], weights)
-            else:
-                if node.name in graded:
-                    layers.keep(node.name, lambda _: None)
-                values[node.name] = convolve(node.layer, *(values[name] for name in node.inputs))
-        layers.end()
-        return values, populations
+    def _forward(self, images: AnyArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Return what is read out, and the membrane potentials of all neurons in all steps.
 
-    def _readout(self, images: AnyArray) -> FloatArray:
-        values, _ = self._values(images)
-        return values[self._schedule.readout] + self.correction()
+        Values that spikes reach are ``(n_steps * n_images, *shape)``, those of a step side by side.
+        """
+        schedule, n_steps, x = self._schedule, self._n_steps, self._x[images]
+        last = {name: node.name for node in schedule.nodes for name in node.inputs}
+        values, membranes = {schedule.network.input_name: x}, {}
+        for node in schedule.nodes:
+            inputs = [values[name] for name in node.inputs]
+            if node.name in schedule.driven:
+                inputs = [
+                    one if name in schedule.driven else np.tile(one, (n_steps, *[1] * (one.ndim - 1)))
+                    for name, one in zip(node.inputs, inputs)
+                ]
+            if node.name in self._begun:
+                z = np.ascontiguousarray(inputs[0])
+                in_steps = z.reshape(n_steps, len(x), z.shape[1], -1)
+                outputs, membranes[node.name] = fire(in_steps, absolute(self.constants[node.name]), self._growth)
+                values[node.name] = outputs.reshape(z.shape)
+            else:
+                values[node.name] = convolve(node.layer, *inputs)
+            for name in node.inputs:
+                if last[name] == node.name and name != schedule.readout:
+                    values.pop(name, None)
+        by_step = values[schedule.readout]
+        by_step = by_step.reshape(n_steps, len(x), *by_step.shape[1:])
+        return np.tensordot(self._weights, by_step, axes=1) + self.correction(), membranes
 
     def _judged(self, given: FloatArray, images: AnyArray) -> tuple[float, FloatArray]:
-        """Return the error of what is read out, and its gradient."""
-        wanted = self._answers[np.sort(images)]
+        """Return the mean error of what is read out, and its gradient."""
+        wanted = self._answers[images]
         if not self._is_classes:
             missing = (given - wanted) / self._spread
-            return float(np.square(missing).mean()) / 2, missing / (missing.size * self._spread)
+            return float(np.square(missing).mean()) / 2, missing / np.float32(missing.size * self._spread)
         flat = (len(given), -1)
         p, q = (_softmax(numbers.reshape(flat).astype(np.float64)) for numbers in (wanted, given))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -316,8 +278,14 @@ def _answers(schedule: Schedule, x: FloatArray) -> FloatArray:
     return values[schedule.readout]
 
 
+def _of_channels(population: Population) -> Constants:
+    shape = population.amplitude.shape
+    parts = (np.broadcast_to(getattr(population, name), shape) for name in Constants._fields)
+    return Constants(*(part.reshape(-1) for part in parts))
+
+
 def require_differentiable(schedule: Schedule) -> None:
-    """Refuse a network in which a layer stands between neurons through which no gradient is known.
+    """Refuse a network in which a layer that is not linear stands between neurons, besides the neurons themselves.
 
     Raises
     ------
@@ -327,11 +295,11 @@ def require_differentiable(schedule: Schedule) -> None:
     problems = [
         f"{type(node.layer).__name__} {node.name!r}"
         for node in schedule.nodes
-        if node.name in schedule.driven and not isinstance(node.layer, (ReLU, *DIFFERENTIATED))
+        if node.name in schedule.driven and not (isinstance(node.layer, ReLU) or is_linear(node.layer))
     ]
     if problems:
         raise ModelError(
-            f"no gradient is known through {', '.join(problems)}, so that constants cannot be tuned together: take the "
+            f"constants are tuned together through linear layers only, not through {', '.join(problems)}: take the "
             "recipe 'balanced', which fits one layer after the other"
         )
 

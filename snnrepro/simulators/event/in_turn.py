@@ -16,7 +16,7 @@ from numba import get_num_threads
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, ReLU
 from snnrepro.simulators.event.batch import Values
 from snnrepro.simulators.event.builder import Builder
-from snnrepro.simulators.event.readout import ReadoutWeights, in_shape, sum_over_steps
+from snnrepro.simulators.event.readout import ReadoutWeights, sum_over_steps
 from snnrepro.simulators.event.values import Spikes, numbers_of
 
 if TYPE_CHECKING:
@@ -95,28 +95,12 @@ class LayersInTurn:
         self._populations[name] = population
         self.keep(name, progress)
 
-    def mean_of(self, name: str, population: Population, weights: FloatArray) -> FloatArray:
-        """Let neurons fire, keep their spikes, and return their output's mean by weights of the steps."""
-        self._populations[name] = population
-        mean = np.empty((len(self._x), *self._schedule.network.shapes[name]), np.float32)
-        sums: dict[int, FloatArray] = {}
-
-        def added(images: slice, first: int, value: Value) -> None:
-            part = weights[np.newaxis, first : first + self._steps]
-            total = sums[images.start] = sum_over_steps(value, part, sums.get(images.start))
-            if first + self._steps >= self._n_steps:
-                mean[images] = in_shape(value, total)[:, 0] / weights.sum()
-
-        self.keep(name, lambda _: None, added)
-        return mean
-
-    def keep(self, name: str, progress: Progress, use: Use = lambda *_: None) -> None:
+    def keep(self, name: str, progress: Progress) -> None:
         """Compute a value, and keep it for those that read it; let go of those that nothing reads any more."""
         tray = self._shelf.tray()
 
         def kept(images: slice, first: int, value: Value) -> None:
             tray.put((images.start, first), value.masks if isinstance(value, Spikes) else numbers_of(value))
-            use(images, first, value)
 
         self._each(name, kept, progress)
         self._kept[name] = tray
@@ -150,10 +134,6 @@ class LayersInTurn:
                 use(images, readout.value(values, sums.pop(images.start), by_step)[:, 0])
 
         self._each_of(readout.summed, added, progress)
-        self.end()
-
-    def end(self) -> None:
-        """Let go of everything that is kept."""
         self._builder.forget()
         for tray in self._kept.values():
             tray.clear()

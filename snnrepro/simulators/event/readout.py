@@ -102,7 +102,7 @@ class Readout:
         sums : mapping of str to numpy.ndarray
             See `sum_over_steps`.
         """
-        known = {name: in_shape(values[name], sums[name]) for name in self.inputs}
+        known = {name: _in_shape(values[name], sums[name]) for name in self.inputs}
         for name, (layer, source) in self.dense.items():
             flat_sums = sums[source].reshape(*sums[source].shape[:2], -1)
             known[name] = layer.sums(EventForm(layer.source, layer.segments.width).of(flat_sums))
@@ -132,8 +132,7 @@ def sum_over_steps(value: Value, weights: FloatArray, before: FloatArray | None)
     return sums if before is None else before + sums
 
 
-def in_shape(value: Value, sums: FloatArray) -> FloatArray:
-    """Return what `sum_over_steps` gave of a value in the layer's own shape, ``(n_images, n_kept, *shape)``."""
+def _in_shape(value: Value, sums: FloatArray) -> FloatArray:
     return value.outputs(sums) if isinstance(value, Spikes) else sums
 
 

@@ -1,0 +1,144 @@
+"""The way back through linear layers: how their inputs move a number that their output moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from snnrepro.network.convolve import convolve
+from snnrepro.network.layers import (
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Pad,
+    Reduce,
+    Reshape,
+    Select,
+    Transpose,
+)
+from snnrepro.network.padding import padded
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import FloatArray
+    from snnrepro.network.layers import Layer
+    from snnrepro.network.padding import Pads, Shape
+
+LINEAR = (Add, Affine, AveragePool, Concat, Conv, ConvTranspose, Dense, Pad, Reshape, Select, Transpose)
+
+_adjoints: WeakKeyDictionary[Conv | ConvTranspose, dict[Shape, tuple[Conv | ConvTranspose, Pads]]] = WeakKeyDictionary()
+
+
+def is_linear(layer: Layer) -> bool:
+    """Whether a layer is linear but for a constant, so that it has an adjoint."""
+    return isinstance(layer, LINEAR) or (isinstance(layer, Reduce) and layer.kind == "mean")
+
+
+def adjoint(layer: Layer, shapes: tuple[Shape, ...], gradient: FloatArray) -> tuple[FloatArray, ...]:
+    """Return the gradient by each input of a linear layer, given that by its output.
+
+    Parameters
+    ----------
+    layer : Layer
+        What `is_linear` says yes to.
+    shapes : tuple of tuple of int
+        Of what it reads, without the images.
+    gradient : numpy.ndarray
+        By its output, ``(n_images, *shape)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.layers import Reduce
+    >>> adjoint(Reduce("mean", (0,)), ((4,),), np.float32([[8]]))
+    (array([[2., 2., 2., 2.]], dtype=float32),)
+    """
+    if isinstance(layer, Add):
+        return tuple(_summed_to(shape, gradient) for shape in shapes)
+    if isinstance(layer, Concat):
+        ends = np.cumsum([shape[layer.axis] for shape in shapes])[:-1]
+        return tuple(np.split(gradient, ends, layer.axis + 1))
+    return (_of_one(layer, shapes[0], gradient),)
+
+
+def _of_one(layer: Layer, shape: Shape, gradient: FloatArray) -> FloatArray:
+    """Return the gradient by the one input of a layer."""
+    if isinstance(layer, Dense):
+        product: FloatArray = gradient @ layer.weights.T
+        return product
+    if isinstance(layer, (Conv, ConvTranspose)):
+        backwards, missing = _backwards(layer, shape, gradient.shape[1:])
+        return padded(convolve(backwards, gradient), missing, 0.0)
+    if isinstance(layer, Affine):
+        return _summed_to(shape, gradient * layer.scale)
+    if isinstance(layer, Reshape):
+        return gradient.reshape(len(gradient), *shape)
+    if isinstance(layer, Transpose):
+        return np.transpose(gradient, (0, *(int(axis) + 1 for axis in np.argsort(layer.axes))))
+    if isinstance(layer, Pad):
+        return padded(gradient, tuple((-before, -after) for before, after in layer.pads), 0.0)
+    if isinstance(layer, Select):
+        return _unselected(layer, shape, gradient)
+    if isinstance(layer, Reduce):
+        share = np.float32(gradient[0].size / np.prod(shape))
+        return np.array(np.broadcast_to(gradient * share, (len(gradient), *shape)))
+    assert isinstance(layer, AveragePool)
+    return _unpooled(layer, shape, gradient)
+
+
+def _backwards(layer: Conv | ConvTranspose, shape: Shape, seen: Shape) -> tuple[Conv | ConvTranspose, Pads]:
+    """Return the convolution from values of the shape `seen` back to `shape`, and the zeros that follow behind it.
+
+    It is made once for as long as the layer lives. A convolution may leave out the last rows that its pads brought, and
+    some of the value itself: those have no gradient.
+    """
+    known = _adjoints.setdefault(layer, {})
+    if shape not in known:
+        is_forward = isinstance(layer, Conv)
+        bias = np.zeros(layer.weights.shape[1] * layer.groups if is_forward else len(layer.weights), np.float32)
+        cropped, missing = [], []
+        for size, own, k, stride, dilation, (before, _) in zip(
+            shape[1:], seen[1:], layer.weights.shape[2:], layer.strides, layer.dilations, layer.pads
+        ):
+            behind = (own - 1) * stride + dilation * (k - 1) + 1 - before - size
+            cropped.append((before, max(behind, 0)))
+            missing.append((0, max(-behind, 0) if is_forward else 0))
+        kind = ConvTranspose if is_forward else Conv
+        pads = tuple(cropped) if is_forward else layer.pads
+        made = kind(layer.weights, bias, layer.strides, layer.dilations, pads, layer.groups)
+        known[shape] = made, tuple(missing)
+    return known[shape]
+
+
+def _summed_to(shape: Shape, values: FloatArray) -> FloatArray:
+    """Return values summed over the axes along which what has this shape was repeated."""
+    repeated = tuple(axis for axis, size in enumerate(shape, 1) if size == 1 and values.shape[axis] > 1)
+    return values.sum(axis=repeated, keepdims=True) if repeated else values
+
+
+def _unselected(layer: Select, shape: Shape, gradient: FloatArray) -> FloatArray:
+    for axis, indices in enumerate(layer.indices, start=1):
+        if indices is not None:
+            whole = np.zeros((*gradient.shape[:axis], shape[axis - 1], *gradient.shape[axis + 1 :]), np.float32)
+            place: Any = (*[slice(None)] * axis, np.array(indices, np.intp))
+            np.add.at(whole, place, gradient)
+            gradient = whole
+    return gradient
+
+
+def _unpooled(layer: AveragePool, shape: Shape, gradient: FloatArray) -> FloatArray:
+    """Spread a gradient over its windows."""
+    share = gradient / layer.counts(shape[1:])
+    result = padded(np.zeros((len(gradient), *shape), np.float32), layer.pads, 0.0)
+    for position in np.ndindex(*layer.kernel):
+        met = tuple(
+            slice(p * dilation, p * dilation + (size - 1) * stride + 1, stride)
+            for p, dilation, size, stride in zip(position, layer.dilations, gradient.shape[2:], layer.strides)
+        )
+        result[(slice(None), slice(None), *met)] += share
+    return padded(result, tuple((-before, -after) for before, after in layer.pads), 0.0)
