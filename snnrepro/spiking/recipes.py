@@ -142,7 +142,7 @@ def recipe_named(name: Any) -> Recipe:
     ModelError
         There is none of that name, or what a package brings under it is no recipe, or cannot be loaded.
     """
-    if name in RECIPES:
+    if isinstance(name, str) and name in RECIPES:
         return RECIPES[name]
     if not isinstance(name, str) or name not in _from_outside():
         raise ModelError(f"recipe {name!r} is none of {', '.join(recipe_names())}")

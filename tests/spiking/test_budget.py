@@ -160,9 +160,9 @@ def test_what_is_found_is_what_that_number_of_steps_gives(recipe):
 def test_few_networks_are_made_in_full(monkeypatch):
     fitted, made = convert._Fitting.fitted, []
 
-    def noting(self, recipe, neuron, n_steps, progress, guess):
+    def noting(self, recipe, n_steps, progress, guess):
         made.append((guess, n_steps))
-        return fitted(self, recipe, neuron, n_steps, progress, guess)
+        return fitted(self, recipe, n_steps, progress, guess)
 
     monkeypatch.setattr(convert._Fitting, "fitted", noting)
     network, x = _trained()
