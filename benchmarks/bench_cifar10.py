@@ -2,7 +2,7 @@
 
 The network is kept in ``benchmarks/reference/networks`` (`benchmarks.train_cifar10` made it); the images are not, and
 ``--cifar10 PATH`` says where they are (see `benchmarks.cifar10.read`). Neurons are fitted on 1,000 unlabelled training
-images. Settings were chosen on 1,000 other training images that the network has not seen either.
+images. Settings were chosen on 1,000 other ones, which the network has not seen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 import snnrepro
 from benchmarks.cifar10 import normalised, read, split
 from snnrepro.environment import environment
+from snnrepro.spiking.evaluate import evaluate
 
 NETWORKS = Path(__file__).parent / "reference" / "networks"
 CALIBRATION = 1000
@@ -50,22 +51,19 @@ def test_conversion_at_few_steps_loses_at_most(benchmark, cifar10, network, reci
     calibration, x, y, called = (
         np.ascontiguousarray(part.transpose(0, 3, 1, 2)) if np.ndim(part) == 4 else part for part in cifar10
     )
-    before = np.concatenate([trained.forward(x[at : at + 500]).argmax(axis=1) for at in range(0, len(x), 500)])
     made = []
     benchmark.pedantic(
         lambda: made.append(snnrepro.convert(trained, recipe, calibration, n_steps, most_as_is=0)), rounds=1
     )
     run = made[0].run(x)
-    right = (before == y).astype(int) - (run.predictions == y)
-    lost, error = 100 * right.mean(), 100 * np.sqrt(np.sum(right != 0)) / len(y)
+    found = evaluate(made[0], run, x, y)
+    lost, error = found.loss.points, found.loss.standard_error
     spikes = float(sum(counts.mean() for counts in run.spike_counts.values()))
     benchmark.extra_info.update(
         environment=environment(),
         data=called,
         n_images=len(y),
-        accuracy={"trained": 100 * float(np.mean(before == y)), "spiking": 100 * float(np.mean(run.predictions == y))},
-        points_lost=round(lost, 3),
-        answers_that_differ=round(100 * float(np.mean(before != run.predictions)), 3),
+        **found.as_dict(),
         spikes_an_image=spikes,
         synaptic_operations_an_image=float(run.synaptic_operations.mean()),
         target=TARGETS[network][n_steps],
@@ -75,6 +73,6 @@ def test_conversion_at_few_steps_loses_at_most(benchmark, cifar10, network, reci
         f"\n{network} {recipe} T={n_steps}: {lost:.2f} points lost (target {TARGETS[network][n_steps]}), "
         f"{spikes:,.0f} spikes an image, {benchmark.stats.stats.min:.0f} s to convert"
     )
-    assert 100 * np.mean(before == y) == pytest.approx(TRAINED[network], abs=0.05), "not the images it was judged on"
+    assert found.trained.percent == pytest.approx(TRAINED[network], abs=0.05), "not the images it was judged on"
     bound = BOUNDS[network, recipe][n_steps]
     assert LEAST - 2 * error <= lost <= bound + 2 * error

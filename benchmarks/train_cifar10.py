@@ -1,9 +1,9 @@
 """Train the networks of CIFAR-10 that recipes are compared on: a ResNet-20 and a VGG, in PyTorch, resumable.
 
 ``python -m benchmarks.train_cifar10 resnet20 cifar10-jpeg.npz out`` writes ``out/resnet20.onnx`` and, read from it,
-``out/resnet20.npz``, an archive of `Network.save`, with ``out/resnet20.json``, its record. Each takes about an hour on
-two cores that do nothing else: less than half of what Keras takes with TensorFlow (ResNet-20: 176 against 397 s an
-epoch). A run that was broken off goes on after the last whole epoch.
+``out/resnet20.npz``, an archive of `Network.save`, with ``out/resnet20.json``, its record. The ResNet-20 took 100
+minutes on two cores that other work shared; Keras with TensorFlow takes more than twice as long (an epoch of whole
+images 397 s, this 176). A run that was broken off goes on after the last whole epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from snnrepro import load
 
 SETTINGS = {"resnet20": {"epochs": 30, "rate": 0.2}, "vgg9": {"epochs": 16, "rate": 0.1}}
 SIZES = ((0.35, 20), (0.65, 26), (1.0, 32))
-"""Up to which share of the epochs images are how large: small ones first take half the time and cost no accuracy."""
+"""Up to which share of the epochs images are how large: small ones first take half the time."""
 BATCH, DECAY, SMOOTHING, WARM_UP = 128, 5e-4, 0.05, 0.15
 """Images a step, decay of the weights, label smoothing, share of the steps in which the rate of learning rises."""
 
@@ -107,7 +107,7 @@ def accuracy(model, images, labels):
 
 
 def train(name, data, folder):
-    """Train a network, or go on with it, and return it with the accuracy on the test images, in %."""
+    """Train a network, or go on with it, and return it with its record."""
     settings = SETTINGS[name]
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / f"{name}.pt"

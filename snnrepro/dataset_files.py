@@ -40,10 +40,10 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
 
 def read_idx_folder(folder: Path) -> dict[str, AnyArray]:
     """Return the arrays of a folder with the four IDX files of MNIST, plain or ``.gz``."""
-    return {part: read_idx(folder, name) for part, name in zip(PARTS, _IDX)}
+    return {part: _read_idx(folder, name) for part, name in zip(PARTS, _IDX)}
 
 
-def read_idx(folder: Path, name: str) -> AnyArray:
+def _read_idx(folder: Path, name: str) -> AnyArray:
     """Read one IDX file (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 = uint8, axes, sizes, then the bytes."""
     path = folder / name
     packed = folder / f"{name}.gz"

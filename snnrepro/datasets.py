@@ -66,7 +66,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A data set: the shape of its images, what reads its own files, what Keras calls it and keeps where."""
+    """A data set: the shape of its images, what reads its own files, what Keras calls it and keeps where.
+
+    `files` names what is accepted, `otherwise` a way without Keras, `packed` how files end that `read` takes too.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -75,6 +78,7 @@ class _Kind:
     module: str
     cached: tuple[str, ...]
     otherwise: str
+    packed: tuple[str, ...] = ()
 
 
 _MNIST = _Kind(
@@ -109,6 +113,7 @@ _CIFAR10 = _Kind(
         "cifar-10-batches-py.tar.gz",
     ),
     "give the folder of its batches or their .tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)",
+    (".tar.gz", ".tgz", ".tar"),
 )
 
 
@@ -223,7 +228,7 @@ def _read(kind: _Kind, path: Path, origin: str = "file") -> Dataset:
         return _checked(kind, kind.read(path), f"{origin} {path.name}", str(path), None)
     if not path.exists():
         raise DataError(f"{path}: no such file; {kind.files} is needed")
-    read = kind.read if path.name.endswith((".tar.gz", ".tgz", ".tar")) and kind is _CIFAR10 else read_npz
+    read = kind.read if path.name.endswith(kind.packed) else read_npz
     return _checked(kind, read(path), f"{origin} {path.name}", str(path), sha256_of(path))
 
 

@@ -6,7 +6,7 @@ time step of hundreds of images, and for what the event simulator does not compu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +16,7 @@ from snnrepro.network.layers import Conv, ConvTranspose
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray
+    from snnrepro.network.graph import Node
 
 _sessions: WeakKeyDictionary[Conv | ConvTranspose, Any] = WeakKeyDictionary()
 _OPSET = 12  # what every onnxruntime of the matrix runs
@@ -36,6 +37,14 @@ def convolve(layer: Any, *x: FloatArray) -> FloatArray:
         return value
     result: FloatArray = _session(layer).run(None, {"x": np.ascontiguousarray(x[0], np.float32)})[0]
     return result
+
+
+def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return `values` and those of `nodes`, computed from them in order."""
+    known = dict(values)
+    for node in nodes:
+        known[node.name] = convolve(node.layer, *(known[name] for name in node.inputs))
+    return known
 
 
 def _session(layer: Conv | ConvTranspose) -> Any:

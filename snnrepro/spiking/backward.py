@@ -6,7 +6,7 @@ gradient: Neftci, Mostafa and Zenke, IEEE Signal Processing Magazine 36:51 (2019
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import prange
@@ -15,30 +15,21 @@ from snnrepro.compiling import kernel
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.neurons import ChannelConstants
 
 WIDTH = 0.5
 """Half of the triangle's base, over the threshold."""
 
 
-class Constants(NamedTuple):
-    """The constants of each channel's neurons, float32, ``(n_channels,)``, as those of `Population`."""
-
-    amplitude: FloatArray
-    threshold: FloatArray
-    subtracted: FloatArray
-    initial_potential: FloatArray
-    bias: FloatArray
-
-
-def fire(z: FloatArray, constants: Constants, growth: float) -> tuple[FloatArray, FloatArray]:
+def fire(z: FloatArray, constants: ChannelConstants, growth: float) -> tuple[FloatArray, FloatArray]:
     """Return what neurons give in every step, and their membrane potentials before each reset.
 
     Parameters
     ----------
     z : numpy.ndarray
         Input in every step, ``(n_steps, n_images, n_channels, n_positions)``.
-    constants : Constants
-        Of the neurons.
+    constants : ChannelConstants
+        Of the neurons, float32.
     growth : float
         Factor per step by which the membrane grows.
     """
@@ -48,7 +39,7 @@ def fire(z: FloatArray, constants: Constants, growth: float) -> tuple[FloatArray
 
 
 def differentiated(
-    membranes: FloatArray, constants: Constants, gradient: FloatArray, growth: float
+    membranes: FloatArray, constants: ChannelConstants, gradient: FloatArray, growth: float
 ) -> tuple[FloatArray, tuple[AnyArray, ...]]:
     """Return the gradient by the inputs of every step, and by each of the constants, given that by the outputs.
 
@@ -56,7 +47,7 @@ def differentiated(
     ----------
     membranes : numpy.ndarray
         What `fire` gave.
-    constants, growth : Constants, float
+    constants, growth : ChannelConstants, float
         As of `fire`.
     gradient : numpy.ndarray
         By the output of every step, of the shape of `membranes`.

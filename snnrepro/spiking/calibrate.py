@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Calibrated:
     """What calibration chose, on so many images: populations by rectifier, and a constant for the readout.
 
-    `correction` is the mean error of the readout without it, `error` the mean squared one with it.
+    `correction` is the mean error of the readout without it, `error` the mean squared one with it; after tuning, what
+    lowered the error that `Tuning` names, and that error.
     """
 
     populations: dict[str, Population]
@@ -145,7 +146,7 @@ class Calibration:
         fitted = constants_of(recipe, inputs, targets, self._n_steps, retention, weights, grid)
         tray.clear()
         of_channel = (shape[0], *[1] * (len(shape) - 1))
-        return Population(neuron, **{name: values.reshape(of_channel) for name, values in fitted._asdict().items()})
+        return fitted.population(neuron, of_channel)
 
     def _calibrated(
         self, layers: Any, populations: dict[str, Population], weights: FloatArray, progress: Progress

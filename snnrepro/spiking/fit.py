@@ -9,6 +9,7 @@ from numba import prange
 
 from snnrepro.compiling import kernel
 from snnrepro.simd import add, fma, load, select_ge, splat, store, sub
+from snnrepro.spiking.neurons import ChannelConstants
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -46,19 +47,6 @@ ROUGH = Grid(tuple(0.2 + 0.2 * index for index in range(7)), (0.2, 0.5, 0.8), (0
 """A ninth of it, for a guess."""
 
 
-class ChannelConstants(NamedTuple):
-    """The constants of each channel's neurons, each ``(n_channels,)``, in the units of the activations.
-
-    `bias` makes up for what leaks from a membrane half way to the amplitude; the others are as those of `Population`.
-    """
-
-    amplitude: AnyArray
-    initial_potential: AnyArray
-    threshold: AnyArray
-    subtracted: AnyArray
-    bias: AnyArray
-
-
 def constants_of(
     recipe: Recipe,
     inputs: Callable[[int, int], FloatArray],
@@ -69,6 +57,8 @@ def constants_of(
     grid: Grid = FINE,
 ) -> ChannelConstants:
     """Return the constants that a recipe gives each channel.
+
+    The bias makes up for what leaks from a membrane half way to the amplitude.
 
     Parameters
     ----------
@@ -105,7 +95,7 @@ def constants_of(
         of_each = targets if recipe.per_channel else targets.reshape(1, -1)
         amplitude = np.maximum(np.percentile(of_each, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
         potential, bias = recipe.initial_potential * amplitude, _leak_compensation(retention) * amplitude
-        constants = ChannelConstants(amplitude, potential, amplitude, amplitude, bias)
+        constants = ChannelConstants(amplitude, amplitude, amplitude, potential, bias)
     return ChannelConstants(*(np.broadcast_to(values.astype(np.float32), (channels,)) for values in constants))
 
 
@@ -143,7 +133,8 @@ def fit_channels(
         best = _best(inputs, targets, largest, best[:, np.newaxis] + around, retention, share)
     amplitude = best[:, 0] * largest
     potential, threshold, subtracted = (best[:, index] * amplitude for index in range(1, 4))
-    return ChannelConstants(amplitude, potential, threshold, subtracted, _leak_compensation(retention) * amplitude)
+    bias = _leak_compensation(retention) * amplitude
+    return ChannelConstants(amplitude, threshold, subtracted, potential, bias)
 
 
 def _leak_compensation(retention: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping, NamedTuple, Union
 
 import numpy as np
 
@@ -310,6 +310,26 @@ class Population:
             # What makes up for the leak is there to hold the membrane half way to the threshold, not to be fired out.
             rate = neuron.rate(z + self.bias, self.subtracted, dt, self.threshold)
         return np.asarray(self.amplitude * dt * rate, np.float32)
+
+
+class ChannelConstants(NamedTuple):
+    """The constants of each channel's neurons, each ``(n_channels,)``, as those of `Population`."""
+
+    amplitude: AnyArray
+    threshold: AnyArray
+    subtracted: AnyArray
+    initial_potential: AnyArray
+    bias: AnyArray
+
+    @classmethod
+    def of(cls, population: Population) -> ChannelConstants:
+        """Return the constants of a population that has one per channel."""
+        shape = population.amplitude.shape
+        return cls(*(np.broadcast_to(getattr(population, name), shape).reshape(-1) for name in cls._fields))
+
+    def population(self, neuron: Neuron, shape: tuple[int, ...]) -> Population:
+        """Return the population that has them, ``(n_channels, 1, ...)``."""
+        return Population(neuron, **{name: values.reshape(shape) for name, values in self._asdict().items()})
 
 
 def _constants(name: str, values: Any) -> FloatArray:

@@ -14,15 +14,16 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.network.adjoint import adjoint, is_linear
-from snnrepro.network.convolve import convolve
+from snnrepro.network.convolve import convolve, evaluate_nodes
 from snnrepro.network.layers import ReLU
-from snnrepro.spiking.backward import Constants, differentiated, fire
+from snnrepro.spiking.backward import differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
-from snnrepro.spiking.neurons import Population, growth_of
+from snnrepro.spiking.neurons import ChannelConstants, growth_of
 from snnrepro.spiking.run import step_weights
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
@@ -45,21 +46,21 @@ _CORRECTION = "correction of the readout"
 """Stands among the names of populations."""
 
 
-def relative(constants: Constants) -> tuple[AnyArray, ...]:
+def relative(constants: ChannelConstants) -> tuple[AnyArray, ...]:
     """Return constants as they are tuned, float64: relative to the amplitude, the positive ones as logarithms."""
     amplitude, threshold, subtracted, potential, bias = (part.astype(np.float64) for part in constants)
     logarithms = np.log(amplitude), np.log(threshold / amplitude), np.log(subtracted / amplitude)
     return (*logarithms, potential / amplitude, bias / amplitude)
 
 
-def absolute(tuned: tuple[AnyArray, ...]) -> Constants:
+def absolute(tuned: tuple[AnyArray, ...]) -> ChannelConstants:
     """Return constants from how they are tuned."""
     amplitude = np.exp(tuned[0])
     ratios = (1.0, np.exp(tuned[1]), np.exp(tuned[2]), tuned[3], tuned[4])
-    return Constants(*((amplitude * ratio).astype(np.float32) for ratio in ratios))
+    return ChannelConstants(*((amplitude * ratio).astype(np.float32) for ratio in ratios))
 
 
-def by_relative(constants: Constants, gradient: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+def by_relative(constants: ChannelConstants, gradient: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
     """Return the gradient by constants as they are tuned, given that by the constants themselves."""
     amplitude = constants.amplitude.astype(np.float64)
     together = sum(part * own for part, own in zip(constants, gradient))
@@ -97,7 +98,8 @@ class Tuning:
         is_classes: bool,
     ) -> None:
         self._schedule, self._x, self._n_steps, self._is_classes = schedule, x, n_steps, is_classes
-        self._answers = np.concatenate([_answers(schedule, x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)])
+        batches = ({schedule.network.input_name: x[at : at + _BATCH]} for at in range(0, len(x), _BATCH))
+        self._answers = np.concatenate([evaluate_nodes(schedule.nodes, some)[schedule.readout] for some in batches])
         self._spread = float(self._answers.std()) or 1.0
         self._begun, self._growth = calibrated.populations, growth_of(calibrated.populations)
         weights = step_weights(self._growth, n_steps)
@@ -105,19 +107,17 @@ class Tuning:
         per_image = n_steps * sum(math.prod(schedule.network.shapes[node.name]) for node in schedule.nodes)
         self._together = max(1, _NUMBERS // per_image)
         self.constants: dict[str, tuple[AnyArray, ...]] = {
-            name: relative(_of_channels(population)) for name, population in self._begun.items()
+            name: relative(ChannelConstants.of(population)) for name, population in self._begun.items()
         }
         if recipe.corrects_readout:
             self.constants[_CORRECTION] = (calibrated.correction.astype(np.float64) / self._spread,)
 
     def populations(self) -> dict[str, Population]:
         """Return the populations as they are now."""
-        made = {}
-        for name, begun in self._begun.items():
-            own = absolute(self.constants[name])._asdict()
-            shape = begun.amplitude.shape
-            made[name] = Population(begun.neuron, **{part: values.reshape(shape) for part, values in own.items()})
-        return made
+        return {
+            name: absolute(self.constants[name]).population(begun.neuron, begun.amplitude.shape)
+            for name, begun in self._begun.items()
+        }
 
     def correction(self) -> FloatArray:
         """Return what is added to the readout as it is now."""
@@ -132,7 +132,7 @@ class Tuning:
         n_batches = -(-len(seen) // _BATCH)
         often = _OF_ALL_STEPS / self._n_steps
         reaches = {"amplitude": often, "subtracted": often, "bias": often}
-        adam = _Adam(passes * n_batches, tuple(reaches.get(name, 1.0) for name in Constants._fields))
+        adam = _Adam(passes * n_batches, tuple(reaches.get(name, 1.0) for name in ChannelConstants._fields))
         least, best = self.error(held_out), self.constants
         for _ in range(passes):
             for batch in np.array_split(rng.permutation(seen), n_batches):
@@ -268,20 +268,6 @@ class _Adam:
                 for part, m, s, reach in zip(parts, self._means[name], self._squares[name], self._reaches)
             )
         return moved
-
-
-def _answers(schedule: Schedule, x: FloatArray) -> FloatArray:
-    """Return what the trained network reads out."""
-    values = {schedule.network.input_name: x}
-    for node in schedule.nodes:
-        values[node.name] = convolve(node.layer, *(values[name] for name in node.inputs))
-    return values[schedule.readout]
-
-
-def _of_channels(population: Population) -> Constants:
-    shape = population.amplitude.shape
-    parts = (np.broadcast_to(getattr(population, name), shape) for name in Constants._fields)
-    return Constants(*(part.reshape(-1) for part in parts))
 
 
 def require_differentiable(schedule: Schedule) -> None:

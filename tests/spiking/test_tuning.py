@@ -17,9 +17,9 @@ from snnrepro.datasets import load_mnist, pixels
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, Normalize, ReLU
 from snnrepro.spiking import tune
-from snnrepro.spiking.backward import WIDTH, Constants, differentiated, fire
+from snnrepro.spiking.backward import WIDTH, differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
-from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.neurons import IF, ChannelConstants
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import RECIPES, Recipe
 from snnrepro.spiking.tune import absolute, by_relative, relative
@@ -125,7 +125,7 @@ def test_a_gradient_of_the_wrong_sign_is_noticed_and_nothing_of_it_kept(monkeypa
 
 def _constants(rng):
     numbers = (rng.uniform(*ends, 3) for ends in ((0.5, 2), (0.6, 1.5), (0.6, 1.5), (-0.2, 1), (-0.2, 0.2)))
-    return Constants(*(part.astype(np.float32) for part in numbers))
+    return ChannelConstants(*(part.astype(np.float32) for part in numbers))
 
 
 def _by_definition(constants, z, growth, jump):
@@ -174,8 +174,8 @@ def test_the_gradient_is_that_of_the_equation_with_ramps_for_jumps(seed, growth)
             for sign in (-1, 1):
                 moved = {part: values.astype(np.float64) for part, values in constants._asdict().items()}
                 moved[name][channel] += sign * step
-                ends.append(np.sum(given_ * _by_definition(Constants(**moved), z, growth, _ramp)))
-            own = found[Constants._fields.index(name)]
+                ends.append(np.sum(given_ * _by_definition(ChannelConstants(**moved), z, growth, _ramp)))
+            own = found[ChannelConstants._fields.index(name)]
             assert own[channel] == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=2e-3, abs=2e-3), name
     spikes = _by_definition(constants, z, growth, lambda u: (u >= 0).astype(float)) / constants.amplitude[:, np.newaxis]
     np.testing.assert_allclose(found[0], (given_ * spikes).sum(axis=(0, 1, 3)), rtol=1e-3, atol=1e-3)
@@ -184,7 +184,7 @@ def test_the_gradient_is_that_of_the_equation_with_ramps_for_jumps(seed, growth)
 def test_an_earlier_step_moves_a_later_spike_through_the_membrane():
     """Two steps by hand: amplitude 1, threshold 1, reset 1, growth 1.25, the first far below, the second near it."""
     one = np.ones(1, np.float32)
-    constants = Constants(one, one, one, 0 * one, 0 * one)
+    constants = ChannelConstants(one, one, one, 0 * one, 0 * one)
     z = np.array([0.2, 0.7], np.float32).reshape(2, 1, 1, 1)
     outputs, membranes = fire(z, constants, 1.25)
     np.testing.assert_allclose(membranes.reshape(-1), [0.2, 0.95], rtol=1e-6)

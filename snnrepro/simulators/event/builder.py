@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Container, Iterable, Mapping
 
 import numpy as np
 
+from snnrepro.network.convolve import evaluate_nodes
 from snnrepro.network.indexing import moved, moves_entries, reduced, windows
 from snnrepro.network.layers import Dense, MaxPool, Reduce, ReLU
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.population import PackedPopulation, can_be_fused, is_compiled, pack_population
-from snnrepro.simulators.event.readout import Readout, evaluate_nodes, without_constant
+from snnrepro.simulators.event.readout import Readout, without_constant
 from snnrepro.simulators.event.stages import (
     Compute,
     Filtered,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np
 
 from snnrepro.errors import ModelError
+from snnrepro.network.convolve import evaluate_nodes
 from snnrepro.network.layers import Softmax
 from snnrepro.network.task import task_of
 from snnrepro.simulators.event.batch import Batch, BatchResult, Resumable
 from snnrepro.simulators.event.builder import readout_nodes
-from snnrepro.simulators.event.readout import ReadoutWeights, evaluate_nodes, readout_weights, without_constant
+from snnrepro.simulators.event.readout import ReadoutWeights, readout_weights, without_constant
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray

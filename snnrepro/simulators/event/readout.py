@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Iterable, Mapping
+from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from snnrepro.network.convolve import convolve
+from snnrepro.network.convolve import evaluate_nodes
 from snnrepro.network.layers import Affine, Conv, ConvTranspose, Dense, Pad
 from snnrepro.simulators.event.values import EventForm, Spikes, numbers_of
 from snnrepro.spiking.network import scores_of
@@ -146,14 +146,6 @@ def scores_at(spiking: SpikingNetwork, readout: FloatArray) -> FloatArray:
         scores = scores_of(spiking, piece.reshape(len(piece) * n_kept, *piece.shape[2:]))
         pieces.append(scores.reshape(len(piece), n_kept, *scores.shape[1:]))
     return np.concatenate(pieces)
-
-
-def evaluate_nodes(nodes: Iterable[Node], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Return `values` and those of `nodes`, computed from them in order."""
-    known = dict(values)
-    for node in nodes:
-        known[node.name] = convolve(node.layer, *(known[name] for name in node.inputs))
-    return known
 
 
 def without_constant(layer: Layer) -> Layer:
