@@ -135,7 +135,7 @@ class Tuning:
         adam = _Adam(passes * n_batches, tuple(reaches.get(name, 1.0) for name in ChannelConstants._fields))
         least, best = self.error(held_out), self.constants
         for _ in range(passes):
-            for batch in np.array_split(rng.permutation(seen), n_batches):
+            for batch in np.array_split(rng.permutation(seen), n_batches) if n_batches else ():  # of one image, none
                 self.constants = adam.moved(self.constants, self.gradient(batch))
                 progress(1 / (passes * (n_batches + 1)))
             error = self.error(held_out)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import snnrepro
-from snnrepro import ModelError
+from snnrepro import DataWarning, ModelError
 from snnrepro.datasets import load_mnist, pixels
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, Normalize, ReLU
@@ -229,6 +229,13 @@ def test_a_layer_without_a_gradient_is_refused_before_anything_is_fitted():
     )
     with pytest.raises(ModelError, match=r"through linear layers only, not through Normalize 'norm'.*'balanced'"):
         snnrepro.convert(Network("x", (4,), nodes, {}), "tuned", SEEN[:, :4, 9, 0], N_STEPS)
+
+
+def test_one_image_is_none_to_learn_from_and_leaves_what_was_fitted():
+    with pytest.warns(DataWarning, match="only 1 calibration images"):
+        balanced, tuned_ = (snnrepro.convert(network(), recipe, SEEN[:1], N_STEPS) for recipe in ("balanced", TUNED))
+    for name, own in balanced.populations.items():
+        np.testing.assert_allclose(tuned_.populations[name].threshold, own.threshold, rtol=1e-5)
 
 
 @pytest.mark.parametrize("passes", [-1, 1.5, True])
