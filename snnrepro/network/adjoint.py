@@ -99,6 +99,10 @@ def _backwards(layer: Conv | ConvTranspose, shape: Shape, seen: Shape) -> tuple[
     """
     known = _adjoints.setdefault(layer, {})
     if shape not in known:
+        turned = _turned(layer, shape, seen) if isinstance(layer, Conv) else None
+        if turned is not None:
+            known[shape] = turned, ((0, 0),) * len(layer.strides)
+            return known[shape]
         is_forward = isinstance(layer, Conv)
         bias = np.zeros(layer.weights.shape[1] * layer.groups if is_forward else len(layer.weights), np.float32)
         cropped, missing = [], []
@@ -113,6 +117,26 @@ def _backwards(layer: Conv | ConvTranspose, shape: Shape, seen: Shape) -> tuple[
         made = kind(layer.weights, bias, layer.strides, layer.dilations, pads, layer.groups)
         known[shape] = made, tuple(missing)
     return known[shape]
+
+
+def _turned(layer: Conv, shape: Shape, seen: Shape) -> Conv | None:
+    """Return a convolution that is its own way back, kernels turned round: in onnxruntime two to four times as fast.
+
+    None where strides or wide pads stand in the way.
+    """
+    pads = []
+    for size, own, k, stride, dilation, (before, _) in zip(
+        shape[1:], seen[1:], layer.weights.shape[2:], layer.strides, layer.dilations, layer.pads
+    ):
+        reach = dilation * (k - 1)
+        pads.append((reach - before, size - own + before))
+        if stride > 1 or min(pads[-1]) < 0:
+            return None
+    n_out, per_group, *kernel = layer.weights.shape
+    grouped = layer.weights.reshape(layer.groups, n_out // layer.groups, per_group, *kernel).swapaxes(1, 2)
+    turned = np.flip(grouped, tuple(range(3, grouped.ndim))).reshape(layer.groups * per_group, -1, *kernel)
+    bias = np.zeros(len(turned), np.float32)
+    return Conv(np.ascontiguousarray(turned), bias, layer.strides, layer.dilations, tuple(pads), layer.groups)
 
 
 def _summed_to(shape: Shape, values: FloatArray) -> FloatArray:

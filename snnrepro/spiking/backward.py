@@ -62,17 +62,18 @@ def _fire(
     z: Any, amplitude: Any, threshold: Any, subtracted: Any, initial: Any, bias: Any, growth: Any, out: Any, kept: Any
 ) -> None:
     n_steps, n_images, n_channels, n_positions = z.shape
+    zero = np.float32(0)
     for row in prange(n_images * n_channels):
         image, channel = row // n_channels, row % n_channels
-        for position in range(n_positions):
-            v = initial[channel]
-            for step in range(n_steps):
-                v = growth * v + z[step, image, channel, position] + bias[channel]
-                kept[step, image, channel, position] = v
-                out[step, image, channel, position] = np.float32(0)
-                if v >= threshold[channel]:
-                    out[step, image, channel, position] = amplitude[channel]
-                    v -= subtracted[channel]
+        a, theta, r, b = amplitude[channel], threshold[channel], subtracted[channel], bias[channel]
+        potential = np.full(n_positions, initial[channel], np.float32)
+        for step in range(n_steps):
+            given, fired, before = z[step, image, channel], out[step, image, channel], kept[step, image, channel]
+            for position in range(n_positions):
+                v = growth * potential[position] + given[position] + b
+                before[position] = v
+                fired[position] = a if v >= theta else zero
+                potential[position] = v - (r if v >= theta else zero)
 
 
 def _differentiate(
@@ -88,35 +89,33 @@ def _differentiate(
     sums: Any,
 ) -> None:
     n_steps, n_images, n_channels, n_positions = kept.shape
+    zero, one, width = np.float32(0), np.float32(1), np.float32(WIDTH)
     for row in prange(n_images * n_channels):
         image, channel = row // n_channels, row % n_channels
         a, theta, r = amplitude[channel], threshold[channel], subtracted[channel]
-        by_a: Any = 0.0
-        by_theta: Any = 0.0
-        by_r: Any = 0.0
-        by_v: Any = 0.0
-        by_b: Any = 0.0
-        for position in range(n_positions):
-            after: Any = np.float32(0)  # by the membrane potential after this step's reset
-            for back in range(n_steps):
-                step = n_steps - 1 - back
-                v, given = kept[step, image, channel, position], gradient[step, image, channel, position]
-                if v >= theta:
-                    by_a += given
-                    by_r -= after
-                slope = max(np.float32(0), np.float32(1) - abs(v / theta - np.float32(1)) / np.float32(WIDTH))
-                by_spike = (given * a - after * r) * slope / (np.float32(WIDTH) * theta)
-                after += by_spike
-                by_theta -= by_spike * v / theta
-                by_b += after
-                by_input[step, image, channel, position] = after
-                after *= growth
-            by_v += after
-        sums[image, channel, 0] = by_a
-        sums[image, channel, 1] = by_theta
-        sums[image, channel, 2] = by_r
-        sums[image, channel, 3] = by_v
-        sums[image, channel, 4] = by_b
+        by_a, by_theta, by_r, by_b = np.zeros((4, n_positions), np.float32)
+        after = np.zeros(n_positions, np.float32)  # by the membrane potential after a step's reset
+        for back in range(n_steps):
+            step = n_steps - 1 - back
+            before, given = kept[step, image, channel], gradient[step, image, channel]
+            own = by_input[step, image, channel]
+            for position in range(n_positions):
+                v, later = before[position] / theta, after[position]
+                fires = before[position] >= theta
+                by_a[position] += given[position] if fires else zero
+                by_r[position] -= later if fires else zero
+                slope = max(zero, one - abs(v - one) / width)
+                by_spike = (given[position] * a - later * r) * slope / (width * theta)
+                later += by_spike
+                by_theta[position] -= by_spike * v
+                by_b[position] += later
+                own[position] = later
+                after[position] = later * growth
+        sums[image, channel, 0] = by_a.sum()
+        sums[image, channel, 1] = by_theta.sum()
+        sums[image, channel, 2] = by_r.sum()
+        sums[image, channel, 3] = after.sum()
+        sums[image, channel, 4] = by_b.sum()
 
 
 _fired, _differentiated = kernel(_fire, parallel=True), kernel(_differentiate, parallel=True)

@@ -2,13 +2,14 @@
 
 Calibration fits one layer after the other to its own activations. What then is left at the readout of a deep network is
 brought down here: the calibration images pass some times in small batches, and after each batch every constant moves
-against the gradient of the readout's error, through all layers and steps (`snnrepro.spiking.backward`).
+against the gradient of the error, through all layers and steps (`snnrepro.spiking.backward`). The error is that of the
+readout and, or a thousand images would be learnt by heart, that of every layer's mean output.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -42,6 +43,8 @@ _HELD_OUT = 8
 """One image of so many is not learnt from: on them the best of the passes is found."""
 _DECAYS = 0.9, 0.99
 """Of the mean gradient and of its mean square (Adam: Kingma and Ba, ICLR 2015)."""
+_OF_LAYERS = 1.0
+"""Weight of the layers' mean error beside that of the readout: squares, relative to those of the activations."""
 _CORRECTION = "correction of the readout"
 """Stands among the names of populations."""
 
@@ -98,19 +101,29 @@ class Tuning:
         is_classes: bool,
     ) -> None:
         self._schedule, self._x, self._n_steps, self._is_classes = schedule, x, n_steps, is_classes
-        batches = ({schedule.network.input_name: x[at : at + _BATCH]} for at in range(0, len(x), _BATCH))
-        self._answers = np.concatenate([evaluate_nodes(schedule.nodes, some)[schedule.readout] for some in batches])
-        self._spread = float(self._answers.std()) or 1.0
         self._begun, self._growth = calibrated.populations, growth_of(calibrated.populations)
-        weights = step_weights(self._growth, n_steps)
-        self._weights = (weights / weights.sum()).astype(np.float32)
         per_image = n_steps * sum(math.prod(schedule.network.shapes[node.name]) for node in schedule.nodes)
         self._together = max(1, _NUMBERS // per_image)
+        answers, squares = [], dict.fromkeys(self._begun, 0.0)
+        for part in self._parts(np.arange(len(x))):
+            values = self._trained(part)
+            answers.append(values[schedule.readout])
+            for name in squares:
+                squares[name] += float(np.square(values[name], dtype=np.float64).sum())
+        self._answers = np.concatenate(answers)
+        self._spread = float(self._answers.std()) or 1.0
+        self._squares = {name: total / len(x) or 1.0 for name, total in squares.items()}
+        weights = step_weights(self._growth, n_steps)
+        self._weights = (weights / weights.sum()).astype(np.float32)
         self.constants: dict[str, tuple[AnyArray, ...]] = {
             name: relative(ChannelConstants.of(population)) for name, population in self._begun.items()
         }
         if recipe.corrects_readout:
             self.constants[_CORRECTION] = (calibrated.correction.astype(np.float64) / self._spread,)
+
+    def _trained(self, images: AnyArray) -> dict[str, FloatArray]:
+        """Return the values of the trained network on some images."""
+        return evaluate_nodes(self._schedule.nodes, {self._schedule.network.input_name: self._x[images]})
 
     def populations(self) -> dict[str, Population]:
         """Return the populations as they are now."""
@@ -147,7 +160,7 @@ class Tuning:
 
     def error(self, images: AnyArray) -> float:
         """Return the error of the readout on some images."""
-        errors = [len(part) * self._judged(self._forward(part)[0], part)[0] for part in self._parts(images)]
+        errors = [len(part) * self._judged(self._forward(part).readout, part)[0] for part in self._parts(images)]
         return sum(errors) / len(images)
 
     def gradient(self, images: AnyArray) -> dict[str, tuple[AnyArray, ...]]:
@@ -166,19 +179,22 @@ class Tuning:
     def _gradient(self, images: AnyArray) -> dict[str, tuple[AnyArray, ...]]:
         """Return the gradient of the mean error on a few images."""
         schedule, shapes = self._schedule, self._schedule.network.shapes
-        readout, membranes = self._forward(images)
+        readout, membranes, outputs = self._forward(images)
         _, at_readout = self._judged(readout, images)
+        activations = self._trained(images)
         found: dict[str, tuple[AnyArray, ...]] = {
             _CORRECTION: (at_readout.sum(axis=0, dtype=np.float64) * self._spread,)
         }
-        weights = self._weights.reshape(-1, *[1] * at_readout.ndim)
-        known = {schedule.readout: (weights * at_readout).reshape(-1, *at_readout.shape[1:])}
+        known = {schedule.readout: self._in_steps(at_readout)}
         for node in reversed(schedule.nodes):
             gradient = known.pop(node.name, None)
             if gradient is None:
                 continue
             if node.name in membranes:
                 kept = membranes.pop(node.name)
+                off = outputs.pop(node.name) - activations.pop(node.name)
+                share = 2 * _OF_LAYERS / (len(self._begun) * len(images) * self._squares[node.name])
+                gradient = gradient + self._in_steps(np.float32(share) * off)
                 constants = absolute(self.constants[node.name])
                 own, by_constants = differentiated(
                     kept, constants, np.ascontiguousarray(gradient).reshape(kept.shape), self._growth
@@ -192,14 +208,24 @@ class Tuning:
                     known[name] = known[name] + part if name in known else part
         return found
 
-    def _forward(self, images: AnyArray) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Return what is read out, and the membrane potentials of all neurons in all steps.
+    def _in_steps(self, by_mean: FloatArray) -> FloatArray:
+        """Return the gradient by the values of every step, given that by their mean."""
+        weights = self._weights.reshape(-1, *[1] * by_mean.ndim)
+        return (weights * by_mean).reshape(-1, *by_mean.shape[1:])
+
+    def _mean(self, by_step: FloatArray, n_images: int) -> FloatArray:
+        """Return the mean over the steps, as they count."""
+        mean: FloatArray = np.tensordot(self._weights, by_step.reshape(self._n_steps, -1), axes=1)
+        return mean.reshape(n_images, *by_step.shape[1:])
+
+    def _forward(self, images: AnyArray) -> _Forward:
+        """Return what a run gives.
 
         Values that spikes reach are ``(n_steps * n_images, *shape)``, those of a step side by side.
         """
         schedule, n_steps, x = self._schedule, self._n_steps, self._x[images]
         last = {name: node.name for node in schedule.nodes for name in node.inputs}
-        values, membranes = {schedule.network.input_name: x}, {}
+        values, membranes, means = {schedule.network.input_name: x}, {}, {}
         for node in schedule.nodes:
             inputs = [values[name] for name in node.inputs]
             if node.name in schedule.driven:
@@ -212,14 +238,13 @@ class Tuning:
                 in_steps = z.reshape(n_steps, len(x), z.shape[1], -1)
                 outputs, membranes[node.name] = fire(in_steps, absolute(self.constants[node.name]), self._growth)
                 values[node.name] = outputs.reshape(z.shape)
+                means[node.name] = self._mean(values[node.name], len(x))
             else:
                 values[node.name] = convolve(node.layer, *inputs)
             for name in node.inputs:
                 if last[name] == node.name and name != schedule.readout:
                     values.pop(name, None)
-        by_step = values[schedule.readout]
-        by_step = by_step.reshape(n_steps, len(x), *by_step.shape[1:])
-        return np.tensordot(self._weights, by_step, axes=1) + self.correction(), membranes
+        return _Forward(self._mean(values[schedule.readout], len(x)) + self.correction(), membranes, means)
 
     def _judged(self, given: FloatArray, images: AnyArray) -> tuple[float, FloatArray]:
         """Return the mean error of what is read out, and its gradient."""
@@ -233,6 +258,14 @@ class Tuning:
             divergence = np.where(p > 0, p * (np.log(p) - np.log(np.maximum(q, 1e-300))), 0.0).sum(axis=1)
         gradient: FloatArray = ((q - p) / len(p)).astype(np.float32).reshape(given.shape)
         return float(divergence.mean()), gradient
+
+
+class _Forward(NamedTuple):
+    """What is read out, and of all neurons the membrane potentials in every step and the mean outputs."""
+
+    readout: FloatArray
+    membranes: dict[str, FloatArray]
+    means: dict[str, FloatArray]
 
 
 class _Adam:
