@@ -60,9 +60,9 @@ def populations(schedule, thresholds, neuron=None, bias=None):
 def balanced_locally(schedule, x, n_steps):
     """Local threshold balancing: a threshold rises by twice the mean of what lies above it, batch after batch.
 
-    Bu, Li and Yu, arXiv 2409.03368; activations are clipped at the thresholds reached, so that later layers see what they
-    will. SpikingJelly's example takes 390 batches of 128 images; of 1,000 images these are 400 of ten. The paper's delayed
-    evaluation is left out: its steps would count.
+    Bu, Li and Yu, arXiv 2409.03368; activations are clipped at the thresholds reached, so that later layers see what
+    they will. SpikingJelly's example takes 390 batches of 128 images; of 1,000 images these are 400 of ten. The paper's
+    delayed evaluation is left out: its steps would count.
     """
     thresholds = {}
 

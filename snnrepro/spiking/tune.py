@@ -210,8 +210,8 @@ class Tuning:
 
     def _in_steps(self, by_mean: FloatArray) -> FloatArray:
         """Return the gradient by the values of every step, given that by their mean."""
-        weights = self._weights.reshape(-1, *[1] * by_mean.ndim)
-        return (weights * by_mean).reshape(-1, *by_mean.shape[1:])
+        by_step: FloatArray = self._weights.reshape(-1, *[1] * by_mean.ndim) * by_mean
+        return by_step.reshape(-1, *by_mean.shape[1:])
 
     def _mean(self, by_step: FloatArray, n_images: int) -> FloatArray:
         """Return the mean over the steps, as they count."""

@@ -39,6 +39,14 @@ CASES = {
     "conv": (Conv(normal(3, 2, 2, 3), normal(3), (1, 1), (1, 1), ((0, 1), (2, 0))), [(2, 5, 4)]),
     "conv that leaves rows out": (Conv(normal(3, 2, 2, 2), normal(3), (3, 2), (1, 2), ((0, 0), (1, 0))), [(2, 7, 6)]),
     "conv of groups": (Conv(normal(4, 1, 3, 2), normal(4), (2, 1), (1, 1), ((1, 1), (0, 0)), 2), [(2, 6, 5)]),
+    "conv of groups without strides": (
+        Conv(normal(4, 3, 3, 2), normal(4), (1, 1), (2, 1), ((4, 1), (0, 1)), 2),
+        [(6, 6, 5)],
+    ),
+    "conv with pads wider than its kernel": (
+        Conv(normal(3, 2, 2, 2), normal(3), (1, 1), (1, 1), ((2, 0), (0, 3))),
+        [(2, 4, 5)],
+    ),
     "conv that crops": (Conv(normal(2, 2, 2, 2), normal(2), (1, 1), (1, 1), ((-1, 0), (0, -2))), [(2, 5, 6)]),
     "conv along one axis": (Conv(normal(3, 2, 3), normal(3), (2,), (1,), ((1, 0),)), [(2, 8)]),
     "transposed conv": (ConvTranspose(normal(3, 2, 2, 3), normal(2), (2, 1), (1, 2), ((1, 0), (0, 1))), [(3, 4, 3)]),

@@ -16,6 +16,7 @@ from snnrepro import DataWarning, ModelError
 from snnrepro.datasets import load_mnist, pixels
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, Normalize, ReLU
+from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking import tune
 from snnrepro.spiking.backward import WIDTH, differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
@@ -215,6 +216,40 @@ def test_the_gradient_by_how_they_are_tuned_follows_the_chain_rule():
             moved[index] += sign * step
             ends.append(sum(part.astype(np.float64) * g for part, g in zip(absolute(tuple(moved)), gradient)))
         np.testing.assert_allclose(own, (ends[1] - ends[0]) / (2 * step), rtol=1e-2, atol=1e-3)
+
+
+def _blind():
+    """A network whose readout does not see the second of three neurons, and neurons that fire too little."""
+    rng = np.random.RandomState(3)
+    first, last = (rng.uniform(0.2, 1, shape).astype(np.float32) for shape in ((4, 3), (3, 2)))
+    last[1] = 0
+    nodes = (
+        Node("d", ("x",), Dense(first, np.zeros(3, np.float32))),
+        Node("r", ("d",), ReLU()),
+        Node("out", ("r",), Dense(last, np.zeros(2, np.float32))),
+    )
+    too_high = ChannelConstants(*(np.full(3, number, np.float32) for number in (1.0, 3.0, 3.0, 0.0, 0.0)))
+    return Network("x", (4,), nodes, {}), {"r": too_high.population(IF(), (3,))}
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_a_layers_own_error_falls_where_the_readout_does_not_see_it(monkeypatch, weight):
+    """Planted: without the weight of the layers' error, the neuron that is not seen stays as it is."""
+    monkeypatch.setattr(tune, "_OF_LAYERS", weight)
+    trained, populations = _blind()
+    x = np.random.RandomState(5).uniform(0, 1, (200, 4)).astype(np.float32)
+    begun = Calibrated(populations, np.zeros(2, np.float32), 0.0, len(x))
+    tuning = tune.Tuning(prepare(trained), x, begun, TUNED, N_STEPS, is_classes=False)
+
+    def off(made):
+        spiking = replace(snnrepro.convert(trained, "rate", x, N_STEPS), populations=made)
+        activation = dict(trained.activations(x))["r"][:, 1]
+        rates = mean_outputs(spiking, x)["r"][:, 1]
+        return float(np.square(rates - activation).mean() / np.square(activation).mean())
+
+    before, after = off(populations), off(tuning.run(20, lambda _: None).populations)
+    assert before > 0.3, "there is something to gain"
+    assert after == pytest.approx(before) if weight == 0 else after < 0.7 * before
 
 
 def test_a_layer_without_a_gradient_is_refused_before_anything_is_fitted():
