@@ -106,7 +106,7 @@ class Recipe:
         )
 
 
-PASSES = 10
+PASSES = 20
 """Of the calibration images, for the recipes that are tuned."""
 
 RECIPES = {

@@ -33,7 +33,7 @@ _BATCH = 50
 """Images after which the constants move."""
 _NUMBERS = 2**24
 """Numbers that the values of images have that are differentiated together (64 MB)."""
-_RATE = 0.01
+_RATE = 0.02
 """How far a constant moves after a batch at most, relative to the amplitude (of the readout: to its spread)."""
 _OF_ALL_STEPS = 4
 """So many times as far, over the number of steps, moves a constant that counts in every step and not once."""

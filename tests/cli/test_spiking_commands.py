@@ -97,7 +97,7 @@ def test_verify_with_a_recipe_adds_the_hops_to_rates_and_spikes(model, data):
     done = run_command("verify", model, data, "--recipe", "balanced", "--n-steps", "32", "--json")
     assert done.exit_code == 0, done.output
     hops = [one["hop"] for one in json.loads(done.stdout)["comparisons"]]
-    assert hops.count("forward ~ rates") == hops.count("rates ~ spikes") > 1
+    assert hops.count("forward ~ rates") == hops.count("forward ~ spikes") > 1
 
 
 def test_verify_names_the_population_whose_spikes_mean_something_else(model, data):

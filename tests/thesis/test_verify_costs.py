@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +116,54 @@ def test_a_layer_that_costs_answers_is_named_though_its_numbers_are_alike():
     assert costs["relu0"] < 5 < costs["relu1"]
 
 
+@pytest.fixture(scope="module")
+def deep():
+    """A network of eleven layers at so few steps that what they give is less and less alike."""
+    network = _network((*[40] * 10, 6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", snnrepro.DataWarning)  # random weights answer mostly one class
+        return network, snnrepro.convert(network, "balanced", X, 4)
+
+
+def _first(deep, populations, **options):
+    network, spiking = deep
+    with_them = replace(spiking, populations={**spiking.populations, **populations})
+    return verify(network, with_them, X, max_cost=100.0, **options)
+
+
+def test_errors_that_grow_from_layer_to_layer_are_no_fault(deep):
+    found = _first(deep, {})
+    assert found.passed, found.first_difference
+    by_spikes = [one.pearson for one in found.comparisons if one.hop == "forward ~ spikes"]
+    assert min(by_spikes) < 0.9 < by_spikes[0], "a bound for all layers alike would not do"
+
+
+@pytest.mark.parametrize("layer", ["relu2", "relu5", "relu8"])
+def test_a_jump_of_the_errors_is_a_fault_and_named_whatever_it_costs(deep, layer):
+    own = deep[1].populations[layer]
+    wrong = np.where(np.arange(40) % 2, 1.8, 0.2).astype(np.float32)
+    found = _first(deep, {layer: replace(own, amplitude=own.amplitude * wrong)})
+    assert found.first_difference.layer == layer
+    assert _first(deep, {layer: own}).passed
+
+
+@pytest.mark.parametrize("n_steps", [1, 12])
+def test_rates_at_endlessly_many_steps_are_judged_only_where_the_spikes_are_off_too(n_steps):
+    """What a spike subtracts matters not in one step, and without end it does; channels get several kinds of it."""
+    network = _network()
+    spiking = snnrepro.convert(network, "balanced", X, n_steps)
+    own = spiking.populations["relu1"]
+    off = replace(own, subtracted=own.subtracted * np.where(np.arange(15) % 2, 5, 0.2).astype(np.float32))
+    planted = replace(spiking, populations={**spiking.populations, "relu1": off})
+    found = [
+        {(one.hop, one.layer): one for one in verify(network, made, X, correlation=0.75, max_cost=100.0).comparisons}
+        for made in (spiking, planted)
+    ]
+    before, after = (of["forward ~ rates", "relu1"] for of in found)
+    assert after.pearson < 0.8 < before.pearson
+    assert found[1]["forward ~ spikes", "relu1"].agrees == after.agrees == (n_steps == 1)
+
+
 def test_a_regression_is_judged_by_what_it_explains():
     network = _network((20, 15, 1))
     found = verify(network, snnrepro.convert(network, "balanced", X, 2), X)
@@ -180,7 +229,7 @@ def test_what_fits_cost_is_a_hop_of_its_own():
     found = verify(network, spiking, X)
     assert found.passed, found.first_difference
     hops = list(dict.fromkeys(one.hop for one in found.comparisons))
-    assert hops == ["forward = npz round trip", "forward = converted", "forward ~ fit", "fit ~ rates", "rates ~ spikes"]
+    assert hops == ["forward = npz round trip", "forward = converted", "forward ~ fit", "fit ~ rates", "fit ~ spikes"]
     fitted = {one.layer: one for one in found.comparisons if one.hop == "forward ~ fit"}
     assert list(fitted) == ["relu0", "relu1", "relu2", "dense3"]
     # The oracle: the function's own values beside the sum of rectifiers that the network holds.
