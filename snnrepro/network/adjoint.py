@@ -1,8 +1,8 @@
-"""The way back through linear layers: how their inputs move a number that their output moves."""
+"""The way back through linear layers and maxima: how their inputs move a number that their output moves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterator
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +16,7 @@ from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    MaxPool,
     Pad,
     Reduce,
     Reshape,
@@ -66,6 +67,37 @@ def adjoint(layer: Layer, shapes: tuple[Shape, ...], gradient: FloatArray) -> tu
     return (_of_one(layer, shapes[0], gradient),)
 
 
+def back_to_largest(layer: MaxPool | Reduce, x: FloatArray, gradient: FloatArray) -> FloatArray:
+    """Return the gradient by the input of a maximum, given that by its output; what is equally large shares it.
+
+    Parameters
+    ----------
+    layer : MaxPool or Reduce
+        A maximum over windows or whole axes.
+    x, gradient : numpy.ndarray
+        What it read, and the gradient by its output, both with the images first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.layers import Reduce
+    >>> back_to_largest(Reduce("max", (0,)), np.float32([[1, 3, 3]]), np.float32([[8]]))
+    array([[0., 4., 4.]], dtype=float32)
+    """
+    largest = layer(x)
+    if isinstance(layer, Reduce):
+        is_largest = x == largest
+        shares = gradient / is_largest.sum(axis=tuple(axis + 1 for axis in layer.axes), keepdims=True)
+        return np.where(is_largest, shares, 0).astype(np.float32)
+    outer = padded(x, layer.pads, -np.inf)
+    result = np.zeros_like(outer)
+    met = list(_met(layer, largest.shape[2:]))
+    shares = gradient / sum((outer[places] == largest).astype(np.float32) for places in met)
+    for places in met:
+        result[places] += np.where(outer[places] == largest, shares, 0)
+    return _cropped(result, layer.pads)
+
+
 def _of_one(layer: Layer, shape: Shape, gradient: FloatArray) -> FloatArray:
     """Return the gradient by the one input of a layer."""
     if isinstance(layer, Dense):
@@ -81,7 +113,7 @@ def _of_one(layer: Layer, shape: Shape, gradient: FloatArray) -> FloatArray:
     if isinstance(layer, Transpose):
         return np.transpose(gradient, (0, *(int(axis) + 1 for axis in np.argsort(layer.axes))))
     if isinstance(layer, Pad):
-        return padded(gradient, tuple((-before, -after) for before, after in layer.pads), 0.0)
+        return _cropped(gradient, layer.pads)
     if isinstance(layer, Select):
         return _unselected(layer, shape, gradient)
     if isinstance(layer, Reduce):
@@ -159,10 +191,19 @@ def _unpooled(layer: AveragePool, shape: Shape, gradient: FloatArray) -> FloatAr
     """Spread a gradient over its windows."""
     share = gradient / layer.counts(shape[1:])
     result = padded(np.zeros((len(gradient), *shape), np.float32), layer.pads, 0.0)
+    for places in _met(layer, gradient.shape[2:]):
+        result[places] += share
+    return _cropped(result, layer.pads)
+
+
+def _met(layer: AveragePool | MaxPool, windows: Shape) -> Iterator[tuple[slice, ...]]:
+    """Yield for each place within a window where all windows have it, of an input with its pads."""
     for position in np.ndindex(*layer.kernel):
-        met = tuple(
-            slice(p * dilation, p * dilation + (size - 1) * stride + 1, stride)
-            for p, dilation, size, stride in zip(position, layer.dilations, gradient.shape[2:], layer.strides)
-        )
-        result[(slice(None), slice(None), *met)] += share
-    return padded(result, tuple((-before, -after) for before, after in layer.pads), 0.0)
+        ends = zip(position, layer.dilations, windows, layer.strides)
+        places = (slice(p * step, p * step + (size - 1) * stride + 1, stride) for p, step, size, stride in ends)
+        yield (slice(None), slice(None), *places)
+
+
+def _cropped(values: FloatArray, pads: Pads) -> FloatArray:
+    """Return values without the rows that pads brought."""
+    return padded(values, tuple((-before, -after) for before, after in pads), 0.0)

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from snnrepro.errors import ModelError
-from snnrepro.network.adjoint import adjoint, is_linear
+from snnrepro.network.adjoint import adjoint, back_to_largest, is_linear
 from snnrepro.network.convolve import convolve, evaluate_nodes
-from snnrepro.network.layers import ReLU
+from snnrepro.network.layers import MaxPool, Reduce, ReLU
 from snnrepro.spiking.backward import differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
 from snnrepro.spiking.neurons import ChannelConstants, growth_of
 from snnrepro.spiking.run import step_weights
+from snnrepro.spiking.schedule import is_maximum
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.network.layers import Layer
     from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.run import Progress
@@ -179,7 +181,7 @@ class Tuning:
     def _gradient(self, images: AnyArray) -> dict[str, tuple[AnyArray, ...]]:
         """Return the gradient of the mean error on a few images."""
         schedule, shapes = self._schedule, self._schedule.network.shapes
-        readout, membranes, outputs = self._forward(images)
+        readout, membranes, outputs, totals = self._forward(images)
         _, at_readout = self._judged(readout, images)
         activations = self._trained(images)
         found: dict[str, tuple[AnyArray, ...]] = {
@@ -201,6 +203,9 @@ class Tuning:
                 )
                 found[node.name] = by_relative(constants, by_constants)
                 parts: tuple[FloatArray, ...] = (own.reshape(gradient.shape),)
+            elif node.name in totals:
+                assert isinstance(node.layer, (MaxPool, Reduce))
+                parts = (self._before_maximum(node.layer, totals.pop(node.name), gradient),)
             else:
                 parts = adjoint(node.layer, tuple(shapes[name] for name in node.inputs), gradient)
             for name, part in zip(node.inputs, parts):
@@ -225,7 +230,7 @@ class Tuning:
         """
         schedule, n_steps, x = self._schedule, self._n_steps, self._x[images]
         last = {name: node.name for node in schedule.nodes for name in node.inputs}
-        values, membranes, means = {schedule.network.input_name: x}, {}, {}
+        values, membranes, means, totals = {schedule.network.input_name: x}, {}, {}, {}
         for node in schedule.nodes:
             inputs = [values[name] for name in node.inputs]
             if node.name in schedule.driven:
@@ -239,12 +244,33 @@ class Tuning:
                 outputs, membranes[node.name] = fire(in_steps, absolute(self.constants[node.name]), self._growth)
                 values[node.name] = outputs.reshape(z.shape)
                 means[node.name] = self._mean(values[node.name], len(x))
+            elif node.name in schedule.driven and is_maximum(node):
+                totals[node.name], values[node.name] = self._maximum(node.layer, inputs[0])
             else:
                 values[node.name] = convolve(node.layer, *inputs)
             for name in node.inputs:
                 if last[name] == node.name and name != schedule.readout:
                     values.pop(name, None)
-        return _Forward(self._mean(values[schedule.readout], len(x)) + self.correction(), membranes, means)
+        return _Forward(self._mean(values[schedule.readout], len(x)) + self.correction(), membranes, means, totals)
+
+    def _maximum(self, layer: Layer, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the sums of the inputs so far in every step, and what their maximum gains in it."""
+        growth, totals = np.float32(self._growth), np.empty_like(x).reshape(self._n_steps, -1)
+        for step, of_step in enumerate(x.reshape(totals.shape)):
+            totals[step] = growth * totals[step - 1] + of_step if step else of_step
+        largest = layer(totals.reshape(x.shape))
+        gains = largest.reshape(self._n_steps, -1).copy()
+        gains[1:] -= growth * largest.reshape(gains.shape)[:-1]
+        return totals.reshape(x.shape), gains.reshape(largest.shape)
+
+    def _before_maximum(self, layer: MaxPool | Reduce, totals: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the gradient by what a running maximum reads, given that by what it gains."""
+        growth, by_largest = np.float32(self._growth), gradient.reshape(self._n_steps, -1).copy()
+        by_largest[:-1] -= growth * gradient.reshape(by_largest.shape)[1:]
+        found = back_to_largest(layer, totals, by_largest.reshape(gradient.shape)).reshape(self._n_steps, -1)
+        for step in reversed(range(self._n_steps - 1)):
+            found[step] += growth * found[step + 1]
+        return found.reshape(totals.shape)
 
     def _judged(self, given: FloatArray, images: AnyArray) -> tuple[float, FloatArray]:
         """Return the mean error of what is read out, and its gradient."""
@@ -261,11 +287,16 @@ class Tuning:
 
 
 class _Forward(NamedTuple):
-    """What is read out, and of all neurons the membrane potentials in every step and the mean outputs."""
+    """What a run gives.
+
+    `membranes` are the potentials of all neurons in every step, `means` their mean outputs, `totals` the sums of what
+    each maximum read until every step.
+    """
 
     readout: FloatArray
     membranes: dict[str, FloatArray]
     means: dict[str, FloatArray]
+    totals: dict[str, FloatArray]
 
 
 class _Adam:
@@ -304,7 +335,7 @@ class _Adam:
 
 
 def require_differentiable(schedule: Schedule) -> None:
-    """Refuse a network in which a layer that is not linear stands between neurons, besides the neurons themselves.
+    """Refuse a network in which a layer stands between neurons that is neither linear nor a maximum.
 
     Raises
     ------
@@ -314,12 +345,13 @@ def require_differentiable(schedule: Schedule) -> None:
     problems = [
         f"{type(node.layer).__name__} {node.name!r}"
         for node in schedule.nodes
-        if node.name in schedule.driven and not (isinstance(node.layer, ReLU) or is_linear(node.layer))
+        if node.name in schedule.driven
+        and not (isinstance(node.layer, ReLU) or is_linear(node.layer) or is_maximum(node))
     ]
     if problems:
         raise ModelError(
-            f"constants are tuned together through linear layers only, not through {', '.join(problems)}: take the "
-            "recipe 'balanced', which fits one layer after the other"
+            f"constants are tuned together through linear layers and maxima only, not through {', '.join(problems)}: "
+            "take the recipe 'balanced', which fits one layer after the other"
         )
 
 

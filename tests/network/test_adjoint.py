@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnrepro.network.adjoint import LINEAR, adjoint, is_linear
+from snnrepro.network.adjoint import LINEAR, adjoint, back_to_largest, is_linear
 from snnrepro.network.layers import (
     Add,
     Affine,
@@ -139,3 +139,39 @@ def test_an_adjoint_that_is_off_somewhere_is_found(monkeypatch, name):
     layer, shapes = CASES[name]
     with pytest.raises(AssertionError):
         assert_adjoint(layer, shapes, np.random.RandomState(0))
+
+
+MAXIMA = {
+    "of windows": (MaxPool((2, 3), (2, 1), (1, 2), ((1, 0), (0, 1))), (3, 6, 8)),
+    "of windows side by side": (MaxPool((2, 2), (2, 2), (1, 1), ((0, 0), (0, 0))), (2, 4, 7)),
+    "of windows along one axis": (MaxPool((3,), (1,), (1,), ((2, 1),)), (2, 5)),
+    "of whole axes": (Reduce("max", (1, 2)), (3, 4, 5)),
+    "of one axis": (Reduce("max", (0,)), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("case", MAXIMA)
+def test_a_maximum_moves_with_what_is_largest_alone(case):
+    """Differences of the layer itself, float32: values are apart by far more than the step."""
+    layer, shape = MAXIMA[case]
+    rng = np.random.RandomState(1)
+    n = int(np.prod(shape))
+    x = np.stack([rng.permutation(n).reshape(shape) for _ in range(2)]).astype(np.float32)
+    given_ = rng.standard_normal(layer(x).shape).astype(np.float32)
+    found, wanted = back_to_largest(layer, x, given_), np.empty(x.shape)
+    for place in np.ndindex(*x.shape):
+        moved = x.copy()
+        moved[place] += 0.25
+        wanted[place] = np.sum((layer(moved) - layer(x)).astype(np.float64) * given_) / 0.25
+    assert 0 < np.count_nonzero(wanted) < wanted.size
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", MAXIMA)
+def test_what_is_equally_large_shares_what_a_maximum_has(case):
+    layer, shape = MAXIMA[case]
+    x = np.ones((2, *shape), np.float32)
+    given_ = normal(*layer(x).shape)
+    found = back_to_largest(layer, x, given_)
+    assert found.sum(dtype=np.float64) == pytest.approx(given_.sum(dtype=np.float64), rel=1e-4, abs=1e-4)
+    assert np.count_nonzero(found) > 0.8 * found.size, "all but a column that no window meets"

@@ -15,7 +15,7 @@ import snnrepro
 from snnrepro import DataWarning, ModelError
 from snnrepro.datasets import load_mnist, pixels
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Dense, Normalize, ReLU
+from snnrepro.network.layers import Conv, Dense, MaxPool, Normalize, Reduce, ReLU, Reshape
 from snnrepro.simulators.plain import mean_outputs
 from snnrepro.spiking import tune
 from snnrepro.spiking.backward import WIDTH, differentiated, fire
@@ -232,6 +232,86 @@ def _blind():
     return Network("x", (4,), nodes, {}), {"r": too_high.population(IF(), (3,))}
 
 
+def _pooled():
+    """A small convolutional network with a maximum over windows and one over all that is left."""
+    rng = np.random.RandomState(6)
+
+    def conv(n_out, n_in):
+        weights = rng.normal(0, np.sqrt(2 / (9 * n_in)), (n_out, n_in, 3, 3)).astype(np.float32)
+        return Conv(weights, np.zeros(n_out, np.float32), (1, 1), (1, 1), ((1, 1), (1, 1)))
+
+    layers = {
+        "c": conv(6, 1),
+        "r": ReLU(),
+        "p": MaxPool((2, 2), (2, 2), (1, 1), ((0, 0), (0, 0))),
+        "d": conv(7, 6),
+        "s": ReLU(),
+        "m": Reduce("max", (1, 2)),
+        "f": Reshape((7,)),
+        "out": Dense(rng.normal(0, 1, (7, 4)).astype(np.float32), np.zeros(4, np.float32)),
+    }
+    sources = ["x", *layers]
+    nodes = tuple(Node(name, (source,), layer) for source, (name, layer) in zip(sources, layers.items()))
+    return Network("x", (1, 14, 14), nodes, {})
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.2])
+def test_what_a_network_with_maxima_reads_out_while_it_is_tuned_is_what_it_runs(growth):
+    trained, x = _pooled(), SEEN[:60, ::2, ::2, 0].reshape(60, 1, 14, 14)
+    spiking = snnrepro.convert(trained, Recipe("mine", outweigh=(growth**N_STEPS,)), x, N_STEPS)
+    begun = Calibrated(dict(spiking.populations), spiking.correction, 0.0, len(x))
+    tuning = tune.Tuning(spiking.schedule, x, begun, TUNED, N_STEPS, is_classes=False)
+    scores = tuning._forward(np.arange(20)).readout
+    wanted = spiking.run(x[:20], simulator="plain").scores
+    assert np.ptp(wanted) > 0.1
+    close = np.abs(scores.reshape(wanted.shape) - wanted) < 1e-4
+    assert close.mean() > 0.95, "a potential at the threshold may be rounded across it"
+
+
+def test_a_network_with_maxima_errs_less_when_it_is_tuned():
+    trained, x = _pooled(), np.concatenate([SEEN, OTHERS])[:, ::2, ::2, 0].reshape(-1, 1, 14, 14)
+    spiking = snnrepro.convert(trained, "rate", x[:400], N_STEPS, task="values")
+    populations = {
+        name: replace(own, initial_potential=own.initial_potential - own.amplitude * np.float32(0.5))
+        for name, own in spiking.populations.items()
+    }
+    begun = Calibrated(populations, spiking.correction, 0.0, 400)
+    made = tune.Tuning(spiking.schedule, x[:400], begun, TUNED, N_STEPS, is_classes=False).run(4, lambda _: None)
+    after = replace(spiking, populations=made.populations, correction=made.correction)
+    wanted = trained.forward(x[400:])
+    errors = [
+        float(np.square(one.run(x[400:]).scores - wanted).mean() / wanted.var())
+        for one in (replace(spiking, populations=populations), after)
+    ]
+    assert errors[0] > 0.05, "there is something to gain"
+    assert errors[1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.2])
+def test_a_running_maximum_is_differentiated_through_all_steps(growth):
+    """Differences of the gains themselves; the numbers read are apart by more than the step."""
+    trained, x = _pooled(), SEEN[:20, ::2, ::2, 0].reshape(20, 1, 14, 14)
+    spiking = snnrepro.convert(trained, Recipe("mine", outweigh=(growth**N_STEPS,)), x, N_STEPS, task="values")
+    begun = Calibrated(dict(spiking.populations), spiking.correction, 0.0, len(x))
+    tuning = tune.Tuning(spiking.schedule, x, begun, TUNED, N_STEPS, is_classes=False)
+    rng = np.random.RandomState(8)
+    layer = MaxPool((2, 2), (2, 1), (1, 1), ((0, 0), (1, 0)))
+    z = (rng.permutation(N_STEPS * 2 * 3 * 4 * 5) / 10).reshape(N_STEPS * 2, 3, 4, 5).astype(np.float32)
+    totals, gains = tuning._maximum(layer, z)
+    given_ = rng.standard_normal(gains.shape).astype(np.float32)
+    found = tuning._before_maximum(layer, totals, given_)
+    wanted = np.empty(z.shape)
+    for place in np.ndindex(*z.shape):
+        ends = []
+        for sign in (-1, 1):
+            moved = z.copy()
+            moved[place] += sign * 0.01
+            ends.append(np.sum(given_ * tuning._maximum(layer, moved)[1].astype(np.float64)))
+        wanted[place] = (ends[1] - ends[0]) / 0.02
+    assert 0 < np.count_nonzero(np.abs(wanted) > 0.1) < wanted.size
+    assert np.mean(np.abs(found - wanted) < 0.02) > 0.97, "sums that are nearly alike may change places"
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.0])
 def test_a_layers_own_error_falls_where_the_readout_does_not_see_it(monkeypatch, weight):
     """Planted: without the weight of the layers' error, the neuron that is not seen stays as it is."""
@@ -262,7 +342,9 @@ def test_a_layer_without_a_gradient_is_refused_before_anything_is_fitted():
         Node("s", ("d",), ReLU()),
         Node("out", ("s",), Dense(np.ones((4, 2), np.float32), np.zeros(2, np.float32))),
     )
-    with pytest.raises(ModelError, match=r"through linear layers only, not through Normalize 'norm'.*'balanced'"):
+    with pytest.raises(
+        ModelError, match=r"through linear layers and maxima only, not through Normalize 'norm'.*'balanced'"
+    ):
         snnrepro.convert(Network("x", (4,), nodes, {}), "tuned", SEEN[:, :4, 9, 0], N_STEPS)
 
 
