@@ -93,7 +93,8 @@ def _differentiate(
     for row in prange(n_images * n_channels):
         image, channel = row // n_channels, row % n_channels
         a, theta, r = amplitude[channel], threshold[channel], subtracted[channel]
-        by_a, by_theta, by_r, by_b = np.zeros((4, n_positions), np.float32)
+        by_a, by_theta = np.zeros(n_positions, np.float32), np.zeros(n_positions, np.float32)
+        by_r, by_b = np.zeros(n_positions, np.float32), np.zeros(n_positions, np.float32)
         after = np.zeros(n_positions, np.float32)  # by the membrane potential after a step's reset
         for back in range(n_steps):
             step = n_steps - 1 - back
