@@ -21,7 +21,7 @@ from benchmarks.papers import RECIPES
 from snnrepro.environment import environment
 from snnrepro.network.layers import Add, Conv, Dense, Reduce, ReLU, Reshape
 
-N_STEPS = (4, 8, 16, 32)
+N_STEPS = (4, 8, 16)
 N_IMAGES = 1000
 BATCH = 100
 OURS = ("rate", "balanced")
@@ -170,4 +170,4 @@ def test_peers_on_the_resnet_20(benchmark, images):
     for n_steps in (4, 8):
         others = [percent[name, n_steps] for name in {row.recipe for row in rows} - {*OURS, "bursts of 4"}]
         assert percent["balanced", n_steps] >= max(others) + AHEAD
-    assert all(percent[name, 32] > 50 for name in {row.recipe for row in rows}), "or a peer is used in a wrong way"
+    assert min(percent[row.recipe, N_STEPS[-1]] for row in rows) > 50, "or one is used in a wrong way"
