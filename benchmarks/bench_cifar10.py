@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import snnrepro
-from benchmarks.cifar10 import normalised, read, split
+from benchmarks.cifar10 import for_conversion
 from snnrepro.environment import environment
 from snnrepro.spiking.evaluate import evaluate
 
 NETWORKS = Path(__file__).parent / "reference" / "networks"
-CALIBRATION = 1000
 # Largest loss in points on all test images, by recipe and steps.
 BOUNDS = {
     ("resnet20", "balanced"): {4: 12.9, 8: 4.4, 16: 1.5, 32: 0.6},
@@ -39,9 +37,7 @@ def cifar10(request):
     path = request.config.getoption("--cifar10")
     if path is None:
         pytest.skip("CIFAR-10 is not here: give --cifar10 PATH")
-    (x, _, x_test, y_test), called = read(path)
-    _, seen = split(len(x))
-    return normalised(x[seen[:CALIBRATION]]), normalised(x_test), y_test, called
+    return for_conversion(path)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +45,7 @@ def cifar10(request):
 )
 def test_conversion_at_few_steps_loses_at_most(benchmark, cifar10, network, recipe, n_steps):
     trained = snnrepro.load(NETWORKS / f"{network}.npz")
-    calibration, x, y, called = (
-        np.ascontiguousarray(part.transpose(0, 3, 1, 2)) if np.ndim(part) == 4 else part for part in cifar10
-    )
+    calibration, x, y, called = cifar10
     made = []
     benchmark.pedantic(
         lambda: made.append(snnrepro.convert(trained, recipe, calibration, n_steps, most_as_is=0)), rounds=1

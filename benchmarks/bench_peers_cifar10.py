@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import snnrepro
-from benchmarks.bench_cifar10 import CALIBRATION, NETWORKS
+from benchmarks.bench_cifar10 import NETWORKS
 from benchmarks.bench_peers import ann2snn, answers_of_spikingjelly, torch
-from benchmarks.cifar10 import normalised, read, split
+from benchmarks.cifar10 import for_conversion
 from benchmarks.papers import RECIPES
 from snnrepro.environment import environment
+from snnrepro.metrics import accuracy
 from snnrepro.network.layers import Add, Conv, Dense, Reduce, ReLU, Reshape
 
 N_STEPS = (4, 8, 16)
@@ -92,10 +93,9 @@ def images(request):
     path = request.config.getoption("--cifar10")
     if path is None:
         pytest.skip("CIFAR-10 is not here: give --cifar10 PATH")
-    (x, _, x_test, y_test), called = read(path)
-    chosen = np.linspace(0, len(x_test) - 1, N_IMAGES).astype(int)
-    parts = normalised(x[split(len(x))[1][:CALIBRATION]]), normalised(x_test[chosen])
-    return (*(np.ascontiguousarray(part.transpose(0, 3, 1, 2)) for part in parts), y_test[chosen], called)
+    calibration, x, y, called = for_conversion(path)
+    chosen = np.linspace(0, len(x) - 1, N_IMAGES).astype(int)
+    return calibration, x[chosen], y[chosen], called
 
 
 def of_spikingjelly(model, calibration):
@@ -128,7 +128,7 @@ def test_peers_on_the_resnet_20(benchmark, images):
     rows = []
 
     def right(answers):
-        return 100 * float(np.mean(answers == y))
+        return accuracy(answers, y).percent
 
     def measure():
         for name, convert in of_spikingjelly(model, calibration).items():

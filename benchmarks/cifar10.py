@@ -11,6 +11,8 @@ from snnrepro.datasets import load_cifar10
 SEED = 0
 HELD_OUT = 1000
 """Training images that no network sees: settings are chosen on them."""
+CALIBRATION = 1000
+"""Training images, without their labels, that neurons are fitted on."""
 _MEAN, _SPREAD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)  # of the channels, over the training images
 
 
@@ -53,3 +55,11 @@ def split(n_images):
     """Return the places of the training images that no network sees, and of the others."""
     order = np.random.default_rng(SEED).permutation(n_images)
     return order[:HELD_OUT], order[HELD_OUT:]
+
+
+def for_conversion(path):
+    """Return the calibration images, the test images and their labels, channels first, and what to call the data."""
+    (x, _, x_test, y_test), called = read(path)
+    _, seen = split(len(x))
+    images = (np.ascontiguousarray(normalised(part).transpose(0, 3, 1, 2)) for part in (x[seen[:CALIBRATION]], x_test))
+    return (*images, y_test, called)

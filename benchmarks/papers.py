@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from snnrepro import Recipe
-from snnrepro.network.convolve import convolve
+from snnrepro.network.convolve import convolve, evaluate_nodes
+from snnrepro.network.graph import last_reads
 from snnrepro.network.layers import ReLU
 from snnrepro.spiking.neurons import IF, ChannelConstants
 from snnrepro.spiking.step import population_state
 
 BATCH = 100
-"""Images that are computed together; so many set the thresholds where a paper takes one batch, and the biases."""
+"""Images that set the thresholds, where a paper takes one batch, and the biases."""
 SMALL, UPDATES = 10, 400
 """Images of a batch after which thresholds are balanced, and how often they are."""
 FRACTIONS = np.linspace(0.02, 1, 50)
@@ -27,22 +28,10 @@ def of_channels(values):
     return np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
 
 
-def through(schedule, x, rectify, batch=BATCH):
-    """Yield for each batch the values of a rectifier by its name, where `rectify(name, z)` says what it gives."""
-    for at in range(0, len(x), batch):
-        values, rectified = {schedule.network.input_name: x[at : at + batch]}, {}
-        for node in schedule.nodes:
-            inputs = [values[name] for name in node.inputs]
-            if isinstance(node.layer, ReLU):
-                rectified[node.name] = values[node.name] = rectify(node.name, inputs[0])
-            else:
-                values[node.name] = convolve(node.layer, *inputs)
-        yield rectified
-
-
-def trained(name, z):
-    """What a rectifier of the trained network gives."""
-    return np.maximum(z, 0)
+def activations_of(schedule, x):
+    """Return what each rectifier of the trained network gives, by its name."""
+    values = evaluate_nodes(schedule.nodes, {schedule.network.input_name: x})
+    return {node.name: values[node.name] for node in schedule.nodes if isinstance(node.layer, ReLU)}
 
 
 def populations(schedule, thresholds, neuron=None, bias=None):
@@ -75,8 +64,12 @@ def balanced_locally(schedule, x, n_steps):
         return np.minimum(activations, thresholds[name].reshape(-1, *[1] * (z.ndim - 2)).astype(np.float32))
 
     for _ in range(UPDATES * SMALL // len(x) or 1):
-        for _ in through(schedule, x, clipped, SMALL):
-            pass
+        for at in range(0, len(x), SMALL):
+            values = {schedule.network.input_name: x[at : at + SMALL]}
+            for node in schedule.nodes:
+                inputs = [values[name] for name in node.inputs]
+                is_rectifier = isinstance(node.layer, ReLU)
+                values[node.name] = clipped(node.name, *inputs) if is_rectifier else convolve(node.layer, *inputs)
     return populations(schedule, thresholds)
 
 
@@ -96,14 +89,13 @@ def of_least_error(activations, n_steps):
 def calibrated(schedule, x, n_steps):
     """SNN calibration, light: thresholds of the least squared error, then each layer's bias, in order.
 
-    Li, Deng, Dong, Gong and Gu, ICML 2021 (arXiv 2106.06984), section 3.3: what a channel fires too little in the mean,
+    Li, Deng, Dong, Gong and Gu, ICML 2021 (arXiv 2106.06984): what a channel fires too little in the mean,
     given the spikes of the layers before it, is added to its input of every step.
     """
-    (activations,) = through(schedule, x[:BATCH], trained)
+    activations = activations_of(schedule, x[:BATCH])
     wanted = {name: of_channels(values).mean(axis=1) for name, values in activations.items()}
     thresholds = {name: of_least_error(values, n_steps) for name, values in activations.items()}
     bias = {name: np.zeros_like(values) for name, values in thresholds.items()}
-    last = {name: node.name for node in schedule.nodes for name in node.inputs}
     values = {schedule.network.input_name: [x[:BATCH]] * n_steps}
 
     def fired(name, z):
@@ -111,7 +103,7 @@ def calibrated(schedule, x, n_steps):
         state = population_state(own, 0.001, z[0].shape)
         return [state.step(of_step) for of_step in z]
 
-    for node in schedule.nodes:
+    for node, done in zip(schedule.nodes, last_reads(schedule.nodes)):
         inputs = [values[name] for name in node.inputs]
         if isinstance(node.layer, ReLU):
             too_few = wanted[node.name] - of_channels(sum(fired(node.name, inputs[0])) / n_steps).mean(axis=1)
@@ -119,9 +111,8 @@ def calibrated(schedule, x, n_steps):
             values[node.name] = fired(node.name, inputs[0])
         else:
             values[node.name] = [convolve(node.layer, *of_step) for of_step in zip(*inputs)]
-        for name in node.inputs:
-            if last[name] == node.name:
-                values.pop(name, None)
+        for name in done:
+            del values[name]
     return populations(schedule, thresholds, bias=bias)
 
 
@@ -130,7 +121,7 @@ def in_bursts(schedule, x, n_steps):
 
     Li and Zeng, IJCAI 2022 (arXiv 2204.13271): what is left above the threshold is fired in the same step.
     """
-    (activations,) = through(schedule, x[:BATCH], trained)
+    activations = activations_of(schedule, x[:BATCH])
     thresholds = {
         name: np.maximum(np.percentile(of_channels(values), 99.9, axis=1), _LEAST + 1e-3 * values.max())
         for name, values in activations.items()

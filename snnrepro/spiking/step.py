@@ -88,18 +88,21 @@ class LIFState:
 
 
 class RunningMaximum:
-    """What the maximum of the inputs so far gains in each step, so that the sum of its gains is the sums' maximum."""
+    """What the maximum of the inputs so far gains in each step, so that the sum of its gains is the sums' maximum.
+
+    `total` is the sum of the inputs so far, a new array in each step.
+    """
 
     def __init__(self, layer: Layer, growth: float) -> None:
         self.layer = layer
         self._growth = np.float32(growth)
-        self._total: Any = np.float32(0)
+        self.total: Any = np.float32(0)
         self._largest: Any = np.float32(0)
 
     def step(self, x: FloatArray) -> FloatArray:
         """Take the inputs of the next step and return the gain."""
-        self._total = self._growth * self._total + x
-        before, self._largest = self._largest, self.layer(self._total)
+        self.total = self._growth * self.total + x
+        before, self._largest = self._largest, self.layer(self.total)
         gain: FloatArray = self._largest - self._growth * before
         return gain
 

@@ -16,12 +16,14 @@ import numpy as np
 from snnrepro.errors import ModelError
 from snnrepro.network.adjoint import adjoint, back_to_largest, is_linear
 from snnrepro.network.convolve import convolve, evaluate_nodes
+from snnrepro.network.graph import last_reads
 from snnrepro.network.layers import MaxPool, Reduce, ReLU
 from snnrepro.spiking.backward import differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
 from snnrepro.spiking.neurons import ChannelConstants, growth_of
 from snnrepro.spiking.run import step_weights
 from snnrepro.spiking.schedule import is_maximum
+from snnrepro.spiking.step import RunningMaximum
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
@@ -229,9 +231,8 @@ class Tuning:
         Values that spikes reach are ``(n_steps * n_images, *shape)``, those of a step side by side.
         """
         schedule, n_steps, x = self._schedule, self._n_steps, self._x[images]
-        last = {name: node.name for node in schedule.nodes for name in node.inputs}
         values, membranes, means, totals = {schedule.network.input_name: x}, {}, {}, {}
-        for node in schedule.nodes:
+        for node, done in zip(schedule.nodes, last_reads(schedule.nodes)):
             inputs = [values[name] for name in node.inputs]
             if node.name in schedule.driven:
                 inputs = [
@@ -248,20 +249,18 @@ class Tuning:
                 totals[node.name], values[node.name] = self._maximum(node.layer, inputs[0])
             else:
                 values[node.name] = convolve(node.layer, *inputs)
-            for name in node.inputs:
-                if last[name] == node.name and name != schedule.readout:
-                    values.pop(name, None)
+            for name in done:
+                if name != schedule.readout:
+                    del values[name]
         return _Forward(self._mean(values[schedule.readout], len(x)) + self.correction(), membranes, means, totals)
 
     def _maximum(self, layer: Layer, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the sums of the inputs so far in every step, and what their maximum gains in it."""
-        growth, totals = np.float32(self._growth), np.empty_like(x).reshape(self._n_steps, -1)
-        for step, of_step in enumerate(x.reshape(totals.shape)):
-            totals[step] = growth * totals[step - 1] + of_step if step else of_step
-        largest = layer(totals.reshape(x.shape))
-        gains = largest.reshape(self._n_steps, -1).copy()
-        gains[1:] -= growth * largest.reshape(gains.shape)[:-1]
-        return totals.reshape(x.shape), gains.reshape(largest.shape)
+        maximum, totals, gains = RunningMaximum(layer, self._growth), [], []
+        for of_step in np.split(x, self._n_steps):
+            gains.append(maximum.step(of_step))
+            totals.append(maximum.total)
+        return np.concatenate(totals), np.concatenate(gains)
 
     def _before_maximum(self, layer: MaxPool | Reduce, totals: FloatArray, gradient: FloatArray) -> FloatArray:
         """Return the gradient by what a running maximum reads, given that by what it gains."""
