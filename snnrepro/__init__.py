@@ -7,7 +7,8 @@ from the ground up (a part imports only from parts above it):
   frameworks/ (TensorFlow, NengoDL: late).
 - The core: network/ is what a trained network is (layers, graph, values, archive), readers/ where one comes from
   (Keras, ONNX, archives), spiking/ what it becomes (neurons, recipes, calibration, the spiking network and its run).
-- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop.
+- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; checking/ is what tests of
+  anyone's own model assert, and the pytest plugin.
 - The reproduction: thesis/ holds the printed tables, measures them anew and judges; report/ shows the figures as a page
   and as text; cli/ is the command line.
 """
@@ -25,6 +26,10 @@ _PUBLIC = {
     "Recipe": "snnrepro.spiking.recipes",
     "SpikingNetwork": "snnrepro.spiking.network",
     "verify": "snnrepro.verification",
+    "assert_loss_within": "snnrepro.checking.assertions",
+    "assert_same_spikes": "snnrepro.checking.assertions",
+    "assert_weights_identical": "snnrepro.checking.assertions",
+    "assert_verified": "snnrepro.checking.assertions",
     "Network": "snnrepro.network.graph",
     "SnnReproError": "snnrepro.errors",
     "ModelError": "snnrepro.errors",
@@ -46,6 +51,10 @@ __all__ = [
     "SnnReproError",
     "SpikingNetwork",
     "UnsupportedError",
+    "assert_loss_within",
+    "assert_same_spikes",
+    "assert_verified",
+    "assert_weights_identical",
     "convert",
     "load",
     "load_spiking",
@@ -53,6 +62,12 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from snnrepro.checking.assertions import (
+        assert_loss_within,
+        assert_same_spikes,
+        assert_verified,
+        assert_weights_identical,
+    )
     from snnrepro.errors import (
         ArchiveError,
         DataError,

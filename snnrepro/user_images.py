@@ -117,6 +117,16 @@ def read_images(path: Path, part: str = "test") -> tuple[Any, AnyArray | None]:
     return x, y
 
 
+def is_one_set(path: Path) -> bool:
+    """Return whether `read_images` gives the same images for both parts: all but an npz file that holds both."""
+    if path.suffix == ".npy" or not path.is_file():
+        return True
+    with opened_npz(path) as archive:
+        held = {name[: -len(".npy")] for name in archive.namelist()}
+    first, second = (next((images for images, _ in NAMES[part] if images in held), None) for part in ("train", "test"))
+    return first == second
+
+
 def gathered(given: Any, input_shape: tuple[int, ...], most: int | None = None) -> tuple[Any, Any]:
     """Return images and labels (or None) of what was given for them.
 

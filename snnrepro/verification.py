@@ -45,8 +45,9 @@ _NUMBERS = 2**25
 """Numbers that the values of the images compared together have, on all sides (128 MB)."""
 _LINE = 2**20
 """Numbers of a layer that are compared together in float64."""
-_ARCHIVE, _CONVERTED = "forward = npz round trip", "forward = converted"
-_FITS, _RATES, _SPIKES = "forward ~ fit", "rates", "spikes"
+KERAS, RUNTIME, ARCHIVE = "Keras = onnxruntime", "onnxruntime = forward", "forward = npz round trip"
+CONVERTED, FITS, RATES, SPIKES = "forward = converted", "forward ~ fit", "rates", "spikes"
+"""The hops; those of rates and spikes begin with what they are compared with."""
 
 MAX_COST = 10.0
 """Points of the answers that a layer may cost at the output, beyond one standard error. Chosen between what whole
@@ -209,14 +210,12 @@ class _Compared:
                 theirs = values(part)
                 if keras is not None:
                     output = network.nodes[-1].name
-                    self._compare(
-                        "Keras = onnxruntime", output, keras_output(keras, part, chosen.constants), theirs[output]
-                    )
+                    self._compare(KERAS, output, keras_output(keras, part, chosen.constants), theirs[output])
                 for node, (name, value) in zip(network.nodes, network.activations(part)):
                     if name in theirs:
                         # onnxruntime's own sigmoid is off by as much near 0 as near 1.
                         scale = 1.0 if isinstance(node.layer, Sigmoid) else 0.0
-                        self._compare("onnxruntime = forward", name, theirs.pop(name), value, scale)
+                        self._compare(RUNTIME, name, theirs.pop(name), value, scale)
                 progress(len(part) / len(self._x))
             del values  # and with it the session, which maps the weights
 
@@ -227,7 +226,7 @@ class _Compared:
             again = load(Path(folder) / "network.npz")
         for part in self._parts(2 * self._network.most_numbers()):
             for (name, before), (_, after) in zip(self._network.activations(part), again.activations(part)):
-                self._compare(_ARCHIVE, name, before, after)
+                self._compare(ARCHIVE, name, before, after)
             progress(len(part) / len(self._x))
 
     def add_spiking(self, progress: Progress) -> None:
@@ -250,7 +249,7 @@ class _Compared:
         same = {**{name: name for name in values}, self._network.nodes[-1].name: trained.nodes[-1].name}
         for name, value in self._network.activations(x):
             if name in same:
-                self._compare(_CONVERTED, name, value, values[same[name]])
+                self._compare(CONVERTED, name, value, values[same[name]])
         progress(share)
 
         def add(hop: str, network: Network, name: str, before: FloatArray, after: FloatArray) -> None:
@@ -261,15 +260,15 @@ class _Compared:
         if spiking.functions:
             with_fits = _values(spiking.network, x)
             for name in fitted:
-                add(_FITS, trained, name, values[name], with_fits[name])
+                add(FITS, trained, name, values[name], with_fits[name])
             values = with_fits
             progress(share)
         rates = rate_values(spiking, x)
         side = "fit" if spiking.functions else "forward"
         for name in names:
-            add(f"{side} ~ {_RATES}", spiking.network, name, values[name], rates[name])
+            add(f"{side} ~ {RATES}", spiking.network, name, values[name], rates[name])
         for name in names:
-            add(f"{side} ~ {_SPIKES}", spiking.network, name, values[name], spikes[name])
+            add(f"{side} ~ {SPIKES}", spiking.network, name, values[name], spikes[name])
 
     def _parts(self, numbers: int) -> list[FloatArray]:
         """Return the images in parts, of which an image takes so many numbers."""
@@ -282,7 +281,7 @@ class _Compared:
         """Return all comparisons, by hop and layer; parameters as of `verify`."""
         hops = dict.fromkeys(hop for hop, _ in self._tallies)
         found = {
-            key: tally.comparison(*key, 0.0 if key[0] == _ARCHIVE or key in self._answers else tolerance)
+            key: tally.comparison(*key, 0.0 if key[0] == ARCHIVE or key in self._answers else tolerance)
             for key, tally in sorted(self._tallies.items(), key=lambda item: list(hops).index(item[0][0]))
         }
         lowest = dict.fromkeys(hops, 1.0)
@@ -290,7 +289,7 @@ class _Compared:
             found[key] = self._judged(found[key], correlation * lowest[key[0]], max_cost)
             lowest[key[0]] = min(lowest[key[0]], found[key].pearson)
         for hop, layer in self._answers:
-            with_spikes = found.get((hop.replace(_RATES, _SPIKES), layer))
+            with_spikes = found.get((hop.replace(RATES, SPIKES), layer))
             if with_spikes is not None and with_spikes.agrees:
                 found[hop, layer] = replace(found[hop, layer], agrees=True)
         return iter(found.values())

@@ -91,8 +91,7 @@ def cheapest(
             f"{len(x)} calibration images; the least was {tried.least}"
         )
     loss, spiking = tried.loss(chosen), tried.spiking(chosen)
-    if max_loss > 0 and loss.needed_images(max_loss) > loss.n_images:
-        warnings.warn(_unresolved(loss, max_loss), DataWarning, stacklevel=4)
+    warn_if_unresolved(loss, max_loss, stacklevel=5)
     provenance = {**spiking.provenance, "max_loss": max_loss, **described(task, loss, labels is not None)}
     return replace(spiking, provenance=provenance)
 
@@ -127,9 +126,7 @@ class _Tries:
 
     def within(self, index: int, errors: float = 0) -> bool:
         """Whether the loss, so many standard errors added, is within the budget, as far as the images can tell."""
-        loss, most = self.loss(index), self._max_loss
-        by_chance = most > 0 and loss.lost is not None and loss.won is not None and loss.lost - loss.won <= CHANCE
-        return (loss.points + errors * loss.standard_error if errors else loss.points) <= most or by_chance
+        return is_within(self.loss(index), self._max_loss, errors)
 
     def first_within(self, index: int) -> int:
         """Return the place of the first number from `index` on that is within the budget, or the last."""
@@ -158,6 +155,21 @@ def _smallest(within: Callable[[int], bool]) -> int:
         else:
             low = middle + 1
     return low
+
+
+def is_within(loss: Loss, most: float, errors: float = 0) -> bool:
+    """Whether a loss, so many standard errors added, is within a budget, as far as the images can tell.
+
+    A net loss of `CHANCE` images is within every budget but zero.
+    """
+    by_chance = most > 0 and loss.lost is not None and loss.won is not None and loss.lost - loss.won <= CHANCE
+    return (loss.points + errors * loss.standard_error if errors else loss.points) <= most or by_chance
+
+
+def warn_if_unresolved(loss: Loss, most: float, stacklevel: int = 3) -> None:
+    """Warn where so few images cannot tell a loss of `most` points from none; `stacklevel` is that of a warning."""
+    if most > 0 and loss.needed_images(most) > loss.n_images:
+        warnings.warn(_unresolved(loss, most), DataWarning, stacklevel=stacklevel)
 
 
 def described(task: Task, loss: Loss, labelled: bool) -> dict[str, Any]:

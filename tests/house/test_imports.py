@@ -24,6 +24,7 @@ PARTS = [
     ["spiking"],
     ["simulators"],
     ["verification"],
+    ["checking"],
     ["thesis"],
     ["report"],
     ["cli"],

@@ -1,0 +1,165 @@
+"""A model under check: read, converted and run once, whatever number of tests ask for it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+import numpy as np
+
+from snnrepro.checking.settings import Settings
+from snnrepro.errors import DataError, SnnReproError
+from snnrepro.readers.load import load
+from snnrepro.spiking.convert import MOST_IMAGES as MOST_CALIBRATING
+from snnrepro.spiking.convert import convert
+from snnrepro.spiking.evaluate import evaluate
+from snnrepro.spiking.images import looked_at
+from snnrepro.user_images import gathered, is_one_set, read_images
+from snnrepro.verification import verify
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray
+    from snnrepro.network.graph import Network
+    from snnrepro.spiking.evaluate import Evaluation
+    from snnrepro.spiking.network import SpikingNetwork
+    from snnrepro.spiking.run import Run
+    from snnrepro.verification import Verification
+
+_COMPARED = 100
+"""Images on which every layer is compared."""
+
+
+class Images(NamedTuple):
+    """Images ``(n_images, ...)``, and their labels or None."""
+
+    x: AnyArray
+    y: AnyArray | None
+
+
+class UnusableError(SnnReproError):
+    """What a test needs could not be made; it says so in full once, and then in a line."""
+
+
+class Subject:
+    """A model under check; everything is made when it is first asked for, and kept.
+
+    Parameters
+    ----------
+    settings : Settings
+        Which model, which images, and how it is converted.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._made: dict[str, Any] = {}
+
+    @property
+    def network(self) -> Network:
+        """The trained network."""
+        return self._once("read", self._network)  # type: ignore[no-any-return]
+
+    @property
+    def images(self) -> tuple[Images, Images]:
+        """The images that neurons are fitted on, and those that it is judged on: none are both."""
+        return self._once("images", self._images)  # type: ignore[no-any-return]
+
+    @property
+    def spiking(self) -> SpikingNetwork:
+        """The spiking network."""
+        return self._once("convert", self._spiking)  # type: ignore[no-any-return]
+
+    @property
+    def run(self) -> Run:
+        """Its run on the images that it is judged on."""
+        return self._once("run", self._run)[0]  # type: ignore[no-any-return]
+
+    @property
+    def seconds(self) -> float:
+        """How long that run took."""
+        return self._once("run", self._run)[1]  # type: ignore[no-any-return]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How good it is, beside the trained network."""
+        return self._once("judge", lambda: evaluate(self.spiking, self.run, *self.images[1]))  # type: ignore[no-any-return]
+
+    @property
+    def verification(self) -> Verification:
+        """Every hop compared, layer by layer."""
+        return self._once("verify", self._verification)  # type: ignore[no-any-return]
+
+    def few(self, most: int) -> AnyArray:
+        """Return at most so many of the images that it is judged on, evenly spread."""
+        x = self.images[1].x
+        return x[:: looked_at(len(x), most).step]
+
+    def _once(self, what: str, make: Callable[[], Any]) -> Any:
+        made = self._made.get(what)
+        if isinstance(made, Exception):
+            raise UnusableError(f"{self.settings.name}: {str(made).splitlines()[0]} (see the first failure)")
+        if made is None:
+            try:
+                made = self._made[what] = make()
+            except UnusableError as error:
+                self._made[what] = error
+                raise
+            except SnnReproError as error:
+                self._made[what] = error
+                raise UnusableError(f"{self.settings.name}: {error}") from error
+        return made
+
+    def _network(self) -> Network:
+        settings = self.settings
+        return load(settings.model, settings.shapes, settings.outputs, settings.constants)
+
+    def _images(self) -> tuple[Images, Images]:
+        settings, shape = self.settings, self.network.input_shape
+        if settings.calibration is not None:
+            calibration = _spread(_given(settings.calibration, shape, "train"), MOST_CALIBRATING)
+            return calibration, _spread(_given(settings.data, shape, "test"), settings.n_images)
+        if isinstance(settings.data, (str, Path)) and not is_one_set(Path(settings.data)):
+            calibration = _spread(_given(settings.data, shape, "train"), MOST_CALIBRATING)
+            return calibration, _spread(_given(settings.data, shape, "test"), settings.n_images)
+        both = _spread(_given(settings.data, shape, "test"), settings.n_images + MOST_CALIBRATING)
+        if len(both.x) < 2:
+            raise DataError("one image cannot both calibrate and judge: more of them, or --snn-calibration, are needed")
+        fitted = np.zeros(len(both.x), bool)
+        drawn = np.random.RandomState(0).permutation(len(both.x))  # every other one may be of every other class
+        fitted[drawn[: min(MOST_CALIBRATING, len(both.x) // 2)]] = True
+        return _some(both, fitted), _some(both, ~fitted)
+
+    def _spiking(self) -> SpikingNetwork:
+        settings, (x, y) = self.settings, self.images[0]
+        max_loss = settings.max_loss if settings.n_steps is None else None
+        given = x if y is None else (x, y)
+        return convert(self.network, settings.recipe, given, settings.n_steps, max_loss, task=settings.task)
+
+    def _run(self) -> tuple[Run, float]:
+        spiking, (_, judged) = self.spiking, self.images
+        spiking.run(self.few(1))  # the first run plans and compiles
+        begun = time.perf_counter()
+        run = spiking.run(judged.x)
+        return run, time.perf_counter() - begun
+
+    def _verification(self) -> Verification:
+        settings = self.settings
+        chosen = {"shapes": settings.shapes, "outputs": settings.outputs, "constants": settings.constants}
+        return verify(settings.model, self.spiking, self.few(_COMPARED), **chosen)
+
+
+def _given(data: Any, shape: tuple[int, ...], part: str) -> Images:
+    if isinstance(data, (str, Path)):
+        return Images(*read_images(Path(data), part))
+    x, y = gathered(data, shape)
+    return Images(np.asarray(x), None if y is None else np.asarray(y))
+
+
+def _spread(images: Images, most: int) -> Images:
+    """Return at most so many of the images, evenly spread; they are read, where they were mapped."""
+    step = looked_at(len(images.x), most).step
+    return Images(np.asarray(images.x[::step]), None if images.y is None else images.y[::step])
+
+
+def _some(images: Images, chosen: AnyArray) -> Images:
+    return Images(images.x[chosen], None if images.y is None else images.y[chosen])
