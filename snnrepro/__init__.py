@@ -26,6 +26,7 @@ _PUBLIC = {
     "Recipe": "snnrepro.spiking.recipes",
     "SpikingNetwork": "snnrepro.spiking.network",
     "verify": "snnrepro.verification",
+    "SpikeSnapshot": "snnrepro.checking.snapshot",
     "assert_loss_within": "snnrepro.checking.assertions",
     "assert_same_spikes": "snnrepro.checking.assertions",
     "assert_weights_identical": "snnrepro.checking.assertions",
@@ -49,6 +50,7 @@ __all__ = [
     "Network",
     "Recipe",
     "SnnReproError",
+    "SpikeSnapshot",
     "SpikingNetwork",
     "UnsupportedError",
     "assert_loss_within",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         assert_verified,
         assert_weights_identical,
     )
+    from snnrepro.checking.snapshot import SpikeSnapshot
     from snnrepro.errors import (
         ArchiveError,
         DataError,

@@ -227,10 +227,8 @@ _CURES = (
 def _too_much_lost(spiking: SpikingNetwork, x: Any, evaluation: Evaluation, points: float, n_steps: int) -> str:
     """Return what is lost, where most of it, and what to try."""
     recipe = spiking.provenance.get("recipe", "of its own")
-    kind = f"points of {evaluation.task.figure}" if evaluation.spiking else "of its answers"
-    lines = [
-        f"{evaluation.loss} lost, the budget is {points:g} {kind} (recipe {recipe}, {n_steps} steps)",
-    ]
+    kind = f"of {evaluation.task.figure}" if evaluation.spiking else "of its answers"
+    lines = [f"it loses {evaluation.loss}; the budget is {points:g} points {kind} (recipe {recipe}, {n_steps} steps)"]
     if evaluation.spiking is not None:
         lines.append(f"trained network: {evaluation.trained}; spiking: {evaluation.spiking}")
     few = np.asarray(x[:: looked_at(len(x), _EXPLAINED_ON).step])

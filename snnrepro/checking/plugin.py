@@ -5,6 +5,7 @@ Nothing happens without ``--snn-model``, ``--snn`` or a test that asks for a fix
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Run
     from snnrepro.verification import Verification
+
+_MODELS = pytest.StashKey["list[Settings]"]()
+_SUBJECTS = pytest.StashKey["dict[str, Subject]"]()
+_SESSION = pytest.StashKey[Any]()
+_LINES = pytest.StashKey["list[str]"]()
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--snn-data": {
@@ -41,6 +47,23 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--snn-n-images": {"metavar": "N", "type": int, "help": "most images it is judged on (default: 10,000)"},
 }
 
+_RESULTS: dict[str, dict[str, Any]] = {
+    "--snn-save": {"metavar": "REF.json", "default": None, "help": "write what was measured"},
+    "--snn-compare": {"metavar": "REF.json", "default": None, "help": "put what is measured beside earlier results"},
+    "--snn-fail": {
+        "metavar": "FIGURE:MOST",
+        "default": [],
+        "action": "append",
+        "help": "fail where a figure got worse by more than this, as accuracy:0.2 (points) or operations:5%%",
+    },
+    "--snn-export": {
+        "metavar": "FILE",
+        "default": [],
+        "action": "append",
+        "help": "write results for others: .md (job summary), .csv, .json (dashboards: name, unit, value)",
+    },
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
@@ -55,13 +78,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     for name, options in _OPTIONS.items():
         group.addoption(name, default=None, **options)
+    for name, options in _RESULTS.items():
+        group.addoption(name, **options)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add the checks of the models, if they are asked for."""
     config = session.config
-    if config.getoption("snn") or config.getoption("snn_model"):
+    if _is_asked(config):
         items.extend(_Checks.collected(session))
 
 
@@ -95,14 +120,70 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse options that nothing would heed."""
-    given = [name for name in _OPTIONS if config.getoption(name) is not None]
-    if given and not _models(config):
+    """Refuse options that nothing would heed, and read what later results are compared with."""
+    given = [name for name in (*_OPTIONS, *_RESULTS) if config.getoption(name)]
+    if (given or _is_asked(config)) and not _models(config):
         raise pytest.UsageError(f"{given[0]} needs a model: --snn-model, or [tool.snnrepro.NAME] in pyproject.toml")
+    if not (_is_asked(config) or given) or hasattr(config, "workerinput"):
+        return
+    from snnrepro.checking import session
+
+    try:
+        config.stash[_SESSION] = session.Session.of_options(config.rootpath, *map(config.getoption, _RESULTS))
+    except SnnReproError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
-_MODELS = pytest.StashKey["list[Settings]"]()
-_SUBJECTS = pytest.StashKey["dict[str, Subject]"]()
+def _is_asked(config: pytest.Config) -> bool:
+    """Whether checks of models are asked for."""
+    return bool(config.getoption("snn") or config.getoption("snn_model"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what was measured to the main process; there, write and compare it."""
+    config = session.config
+    measured = config.stash.get(_SUBJECTS, {})
+    if not measured and _SESSION not in config.stash:
+        return
+    from snnrepro.checking.session import sent
+
+    if hasattr(config, "workerinput"):
+        config.workeroutput["snnrepro"] = sent(measured)  # type: ignore[attr-defined]  # pytest-xdist's
+    elif _SESSION in config.stash:
+        results = config.stash[_SESSION]
+        results.add(sent(measured))
+        try:
+            config.stash[_LINES], failed = results.finish(shutil.get_terminal_size().columns)
+        except SnnReproError as error:
+            config.stash[_LINES], failed = [str(error)], True
+        if failed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker measured (pytest-xdist)."""
+    measured = getattr(node, "workeroutput", {}).get("snnrepro")
+    if measured and _SESSION in node.config.stash:
+        node.config.stash[_SESSION].add(measured)
+
+
+def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:
+    """Say where spikes differ from a snapshot."""
+    sides = [left, right] if type(left).__name__ == "SpikeSnapshot" else [right, left]
+    if op != "==" or type(sides[0]).__name__ != "SpikeSnapshot" or not hasattr(sides[0], "difference"):
+        return None
+    kind = type(sides[1]).__name__
+    return [f"{kind} == SpikeSnapshot", sides[0].difference(sides[1])]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures of the models that were checked, and what changed."""
+    lines = terminalreporter.config.stash.get(_LINES, [])
+    if lines:
+        terminalreporter.section("spiking networks", sep="=")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def _models(config: pytest.Config) -> list[Settings]:
@@ -124,12 +205,15 @@ def _models(config: pytest.Config) -> list[Settings]:
     return config.stash[_MODELS]
 
 
+_NO_MODEL = "no model: give --snn-model and --snn-data, or [tool.snnrepro.NAME] in pyproject.toml"
+
+
 def _or_fail(make: Any) -> Any:
     """Return what is made, or fail with the one message that says why it cannot be."""
     try:
         return make()
     except SnnReproError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -137,9 +221,7 @@ def snn_subject(request: pytest.FixtureRequest) -> Subject:
     """The model under check, with all that is made of it; override it to check a model that is in memory."""
     settings = getattr(request, "param", None)
     if settings is None:
-        pytest.fail(
-            "no model: give --snn-model and --snn-data, or [tool.snnrepro.NAME] in pyproject.toml", pytrace=False
-        )
+        pytest.fail(_NO_MODEL, pytrace=False)
     from snnrepro.checking.subject import Subject
 
     kept = request.config.stash.setdefault(_SUBJECTS, {})  # the parameter changes back and forth between tests

@@ -29,7 +29,7 @@ class Settings:
     name : str
         What it is called in the names of tests.
     model : Any
-        A path, or whatever else `snnrepro.load` reads.
+        A path, whatever else `snnrepro.load` reads, or a `Network`.
     data : Any
         A path of images (and labels), or a pair of arrays.
     calibration : Any

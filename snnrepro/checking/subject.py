@@ -10,6 +10,7 @@ import numpy as np
 
 from snnrepro.checking.settings import Settings
 from snnrepro.errors import DataError, SnnReproError
+from snnrepro.network.graph import Network
 from snnrepro.readers.load import load
 from snnrepro.spiking.convert import MOST_IMAGES as MOST_CALIBRATING
 from snnrepro.spiking.convert import convert
@@ -20,7 +21,6 @@ from snnrepro.verification import verify
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
-    from snnrepro.network.graph import Network
     from snnrepro.spiking.evaluate import Evaluation
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.run import Run
@@ -48,10 +48,16 @@ class Subject:
     ----------
     settings : Settings
         Which model, which images, and how it is converted.
+
+    Attributes
+    ----------
+    figures : dict of str to Any
+        What checks measured of it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.figures: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
 
     @property
@@ -89,6 +95,12 @@ class Subject:
         """Every hop compared, layer by layer."""
         return self._once("verify", self._verification)  # type: ignore[no-any-return]
 
+    @property
+    def judged(self) -> tuple[Evaluation, Run] | None:
+        """The evaluation and its run, if there are any yet."""
+        evaluation = self._made.get("judge")
+        return None if evaluation is None or isinstance(evaluation, Exception) else (evaluation, self.run)
+
     def few(self, most: int) -> AnyArray:
         """Return at most so many of the images that it is judged on, evenly spread."""
         x = self.images[1].x
@@ -96,8 +108,10 @@ class Subject:
 
     def _once(self, what: str, make: Callable[[], Any]) -> Any:
         made = self._made.get(what)
+        if isinstance(made, UnusableError):
+            raise made
         if isinstance(made, Exception):
-            raise UnusableError(f"{self.settings.name}: {str(made).splitlines()[0]} (see the first failure)")
+            raise UnusableError(f"{str(made).splitlines()[0]} (see the first failure)")
         if made is None:
             try:
                 made = self._made[what] = make()
@@ -106,11 +120,13 @@ class Subject:
                 raise
             except SnnReproError as error:
                 self._made[what] = error
-                raise UnusableError(f"{self.settings.name}: {error}") from error
+                raise UnusableError(str(error)) from error
         return made
 
     def _network(self) -> Network:
         settings = self.settings
+        if isinstance(settings.model, Network):
+            return settings.model
         return load(settings.model, settings.shapes, settings.outputs, settings.constants)
 
     def _images(self) -> tuple[Images, Images]:

@@ -106,7 +106,7 @@ class Task:
         DataError
             There are no images, or all values are the same.
         """
-        counts, n_images = self._counts(answers, labels), len(labels)
+        counts, n_images = self.counts(answers, labels), len(labels)
         percent = float(self._figure(counts.sum(axis=0)))
         if not self.space:
             return Merit(self.figure, percent, *interval(percent, n_images), n_images)
@@ -120,18 +120,21 @@ class Task:
         Without labels the answers `before` stand for them: the loss is then what differs.
         """
         labels = before if labels is None else labels
+        return self.loss_of_counts(self.counts(before, labels), self.counts(after, labels))
+
+    def loss_of_counts(self, first: AnyArray, second: AnyArray) -> Loss:
+        """Return the same from what `counts` gives of the answers before and after."""
         if not self.space:
-            return lost_and_won(before == labels, after == labels)
-        first, second = self._counts(before, labels), self._counts(after, labels)
+            return lost_and_won(first[:, 0] > 0, second[:, 0] > 0)
         half = first.shape[1]
 
         def worse(sums: AnyArray) -> AnyArray:
             difference: AnyArray = self._figure(sums[..., :half]) - self._figure(sums[..., half:])
             return difference
 
-        counts = np.concatenate([first, second], axis=1)
-        low, high, error = resampled(worse, counts)
-        return Loss(float(worse(counts.sum(axis=0))), low, high, len(labels), error)
+        both = np.concatenate([first, second], axis=1)
+        low, high, error = resampled(worse, both)
+        return Loss(float(worse(both.sum(axis=0))), low, high, len(first), error)
 
     def by_chance(self, labels: AnyArray) -> AnyArray:
         """Return the answers of which every image, label or place has the same, the best such one there is."""
@@ -146,8 +149,16 @@ class Task:
         """The name of the figure of merit."""
         return _FIGURES[self.name]
 
-    def _counts(self, answers: AnyArray, labels: AnyArray) -> AnyArray:
-        """Return what the figure of merit is computed from, by image: float64, ``(n_images, k)``."""
+    def counts(self, answers: AnyArray, labels: AnyArray) -> AnyArray:
+        """Return what the figure of merit is computed from, by image: float64, ``(n_images, k)``.
+
+        Of images with one answer each: whether it is right, and 1.
+
+        Raises
+        ------
+        DataError
+            There are no images, or all values are the same.
+        """
         if not len(labels):
             raise DataError("there are no images to judge")
         n_images = len(labels)
@@ -168,7 +179,7 @@ class Task:
         return np.stack([*both, *either], axis=1).astype(np.float64)
 
     def _figure(self, sums: AnyArray) -> AnyArray:
-        """Return the figure of merit in % for sums over images of what `_counts` gives, ``(..., k)``."""
+        """Return the figure of merit in % for sums over images of what `counts` gives, ``(..., k)``."""
         half = sums.shape[-1] // 2
         first, second = sums[..., :half], sums[..., half:]
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -256,6 +256,12 @@ def _convert(
         assert fitting is not None  # `_calibration` has seen to it
         calibrated = fitting.fitted(recipe, n_steps, progress, guess)
         populations = calibrated.populations
+        if not np.isfinite(calibrated.error):
+            raise ModelError(
+                f"at {n_steps} steps the scores on the calibration images are not finite numbers: values that are "
+                "multiplied or divided at run time (gates, normalisations) leave the range of float32; more steps, or "
+                "more calibration images, keep them nearer to the trained ones"
+            )
         correction = calibrated.correction if recipe.corrects_readout else None
         growth = growth_of(populations)
         provenance.update(calibration_images=calibrated.n_images, growth=growth, images=fitting.images)
