@@ -125,6 +125,15 @@ def write(results: Results, path: Path) -> None:
         raise DataError(f"{path}: cannot be written ({one_line(error)})") from error
 
 
+def is_one(path: Path) -> bool:
+    """Return whether a file says that it is one of these."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
 def read(path: Path) -> Results:
     """Read results that `write` wrote.
 

@@ -99,26 +99,46 @@ def reproduce(
 
 
 @click.command()
-@click.argument("first", type=options.PATH)
-@click.argument("second", type=options.PATH)
+@click.argument("results", type=options.PATH, nargs=-1, required=True)
+@click.option("-o", "--output", type=options.PATH, help="Draw the figures over the results: an .svg or .png file.")
 @options.as_json
-def compare(first: Path, second: Path, as_json: bool) -> None:
-    """Put the results.json (or folder) FIRST beside SECOND, figure by figure, and what differs in their conditions.
+def compare(results: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    """Put RESULTS beside each other, figure by figure, and what differs in their conditions.
 
-    Exit status 1 if an accuracy differs by more than chance (95 % intervals that do not overlap).
+    RESULTS: files or folders of `snnrepro reproduce`, or files of `pytest --snn-save`. Of two, what changed; exit
+    status 1 if an accuracy differs by more than chance (of reproductions: 95 % intervals that do not overlap; of
+    checks: the interval of the change, image by image, is without 0). Of more, every figure over them, by date.
 
     Example: snnrepro compare mine/results.json theirs/results.json
     """
-    from snnrepro.report import comparison
-    from snnrepro.thesis import results as results_json
+    from snnrepro.checking import results as check_results
+    from snnrepro.report import comparison, history
 
-    both = results_json.read(first), results_json.read(second)
-    found = comparison.as_dict(*both)
-    if as_json:
-        print_json(found)
+    if len(results) < 2:
+        raise SnnReproError(f"two results or more can be compared, got {len(results)}")
+    if output is not None and output.suffix not in (".svg", ".png"):
+        raise SnnReproError(f"{output}: its name must end in .svg or .png")
+    if len({check_results.is_one(path) for path in results}) > 1:
+        raise SnnReproError("results of a reproduction and of checks have nothing in common")
+    milestones = history.in_order([history.milestone(path) for path in results])
+    agrees = True
+    if len(results) == 2:
+        found = comparison.of_files(*results)
+        agrees = found.agrees
+        if as_json:
+            print_json(found.as_dict())
+        else:
+            found.show(console())
+    elif as_json:
+        print_json(history.as_dict(milestones))
     else:
-        comparison.print_comparison(*both, console())
-    if not found["agrees"]:
+        history.print_history(milestones, console())
+    if output is not None:
+        drawn = history.plot(milestones)
+        with written_whole(output) as file:
+            file.write(drawn.png if output.suffix == ".png" else drawn.svg_file.encode())
+        click.echo(f"written: {output}", err=as_json)
+    if not agrees:
         sys.exit(1)
 
 

@@ -1,17 +1,24 @@
-"""Two reproductions side by side."""
+"""Two results side by side: of reproductions, or of checks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from rich.table import Table
 
+from snnrepro.checking import results as check_results
+from snnrepro.checking.changes import changes
+from snnrepro.checking.summary import changes_as_text
 from snnrepro.metrics import interval
+from snnrepro.thesis import results as results_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from snnrepro.checking.changes import Change
     from snnrepro.thesis.cells import Cell, Measured
     from snnrepro.thesis.results import Results
 
@@ -43,6 +50,65 @@ class Difference:
     agrees: bool | None
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Two results of one kind.
+
+    Attributes
+    ----------
+    agrees : bool
+        Whether no accuracy differs by more than chance.
+    show : callable
+        Prints them, to a console.
+    as_dict : callable
+        Gives what is printed.
+    """
+
+    agrees: bool
+    show: Callable[[Console], None]
+    as_dict: Callable[[], dict[str, Any]]
+
+
+def of_files(first: Path, second: Path) -> Compared:
+    """Return two files of results, or folders of reproductions, side by side.
+
+    Raises
+    ------
+    DataError
+        One of them cannot be read.
+    """
+    if not first.is_dir() and check_results.is_one(first):
+        before, after = check_results.read(first), check_results.read(second)
+        changed = changes(before, after)
+        conditions = _unlike(before.made, after.made)
+
+        def show(console: Console) -> None:
+            for name, (a, b) in conditions.items():
+                console.print(f"{name}: {a} | {b}", markup=False)
+            console.print(changes_as_text(changed, console.width), markup=False)
+
+        return Compared(
+            not any(one.interval is not None and not one.interval[0] <= 0 <= one.interval[1] for one in changed),
+            show,
+            lambda: {"conditions": conditions, "differences": [_change(one) for one in changed]},
+        )
+    both = results_json.read(first), results_json.read(second)
+    found = as_dict(*both)
+    return Compared(found["agrees"], lambda console: print_comparison(*both, console), lambda: found)
+
+
+def _change(one: Change) -> dict[str, Any]:
+    return {"model": one.model, "figure": one.figure, "first": one.before, "second": one.now, "interval": one.interval}
+
+
+def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what results were made with that is not the same in both."""
+    sides = [{**made, **made.get("libraries", {})} for made in (first, second)]
+    names = sorted({*sides[0], *sides[1]} - {"libraries"})
+    pairs = {name: (sides[0].get(name), sides[1].get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def differences(first: Results, second: Results) -> list[Difference]:
     """Return every figure that both have, cell by cell (one seed at a time)."""
     others = {one.cell: one for one in second.measured}
@@ -51,18 +117,24 @@ def differences(first: Results, second: Results) -> list[Difference]:
 
 
 def _of_cell(first: Measured, second: Measured) -> Iterator[Difference]:
-    repeated = {0} if first.cell.system == "converted" else set()  # Keras's answers, which have a cell of their own
-    for n_steps in sorted(set(first.accuracy) & set(second.accuracy) - repeated):
+    for n_steps in sorted(set(own_accuracies(first)) & set(second.accuracy)):
         a, b = first.accuracy[n_steps], second.accuracy[n_steps]
         (low_a, high_a), (low_b, high_b) = interval(a, first.n_images), interval(b, second.n_images)
-        yield Difference(_words(first.cell, n_steps), "accuracy", a, b, low_a <= high_b and low_b <= high_a)
+        yield Difference(words(first.cell, n_steps), "accuracy", a, b, low_a <= high_b and low_b <= high_a)
     for pair in sorted(set(first.ssim) & set(second.ssim)):
         a, b = first.ssim[pair], second.ssim[pair]
         yield Difference(f"{first.cell.describe()}, {pair}", "ssim", a, b, abs(a - b) <= 0.01)
     yield Difference(first.cell.describe(), "seconds", first.seconds, second.seconds, None)
 
 
-def _words(cell: Cell, n_steps: int) -> str:
+def own_accuracies(measured: Measured) -> dict[int, float]:
+    """Return a cell's accuracies by step, without those of Keras, which have a cell of their own."""
+    repeated = {0} if measured.cell.system == "converted" else set()
+    return {n_steps: value for n_steps, value in measured.accuracy.items() if n_steps not in repeated}
+
+
+def words(cell: Cell, n_steps: int) -> str:
+    """Return what an accuracy of a cell is of."""
     return f"{cell.describe()}, at {n_steps}" if n_steps != cell.n_steps else cell.describe()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import xml.etree.ElementTree
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_the_plugin_is_installed_under_its_own_name():
     assert [(one.name, one.value) for one in points if one.group == "pytest11"] == [
         ("snnrepro", "snnrepro.checking.plugin")
     ]
+
+
+def test_what_our_extras_install_leaves_every_project_its_pytest(pytester):
+    if importlib.util.find_spec("nengo") is not None and int(pytest.__version__.split(".")[0]) > 8:
+        pytest.skip("not what the extra nengo installs: Nengo's own plugin of pytest ends every run of pytest 9")
+    pytester.makepyfile("def test_own(): pass")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 def test_nothing_happens_without_its_options(run, pytester):
