@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from snnrepro.checking.changes import FIGURES
@@ -25,9 +26,9 @@ def write(path: Path, results: Results, changed: Sequence[Change] = ()) -> None:
     Parameters
     ----------
     path : Path
-        ``.md``: a job summary, with the changes. ``.csv``: a row for each model. ``.json``: a list of
-        ``{"name", "unit", "value"}``, all of which are better if they are smaller, as github-action-benchmark's
-        ``customSmallerIsBetter`` reads them.
+        ``.md``: a job summary, with the changes; the file that ``GITHUB_STEP_SUMMARY`` names is one, and added to.
+        ``.csv``: a row for each model. ``.json``: a list of ``{"name", "unit", "value"}``, all of which are better if
+        they are smaller, as github-action-benchmark's ``customSmallerIsBetter`` reads them.
     results : Results
         What was measured.
     changed : sequence of Change
@@ -39,17 +40,28 @@ def write(path: Path, results: Results, changed: Sequence[Change] = ()) -> None:
         The name ends otherwise, or the file cannot be written.
     """
     require_known(path)
+    content = _FORMS[_form(path)](results, changed).encode()
+    before = path.read_bytes() if _is_step_summary(path) and path.exists() else b""
     try:
         with written_whole(path) as file:
-            file.write(_FORMS[path.suffix](results, changed).encode())
+            file.write(before + content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({one_line(error)})") from error
 
 
 def require_known(path: Path) -> None:
     """Refuse a file whose name asks for no form that there is."""
-    if path.suffix not in _FORMS:
+    if _form(path) not in _FORMS:
         raise DataError(f"{path}: its name must end in one of {', '.join(_FORMS)}")
+
+
+def _form(path: Path) -> str:
+    return ".md" if _is_step_summary(path) else path.suffix
+
+
+def _is_step_summary(path: Path) -> bool:
+    """Whether it is the file in which GitHub's CI collects what it shows of a step."""
+    return str(path) == os.environ.get("GITHUB_STEP_SUMMARY")
 
 
 def _markdown(results: Results, changed: Sequence[Change]) -> str:

@@ -158,6 +158,13 @@ def test_markdown_csv_and_dashboards_have_the_figures(tmp_path):
         exports.write(tmp_path / "table.xlsx", results)
 
 
+def test_githubs_job_summary_is_added_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step_summary_1"))
+    (tmp_path / "step_summary_1").write_text("before\n")
+    exports.write(tmp_path / "step_summary_1", _results())
+    assert (tmp_path / "step_summary_1").read_text().startswith("before\n### Spiking networks\n\n| model |")
+
+
 def test_a_session_saves_and_the_next_one_compares(run, pytester):  # noqa: F811
     run(*MODEL, *BUDGET, "--snn-save", "ref.json").assert_outcomes(passed=CHECKS)
     limits = ("--snn-compare", "ref.json", "--snn-fail", "accuracy:0", "--snn-fail", "operations:0%")
