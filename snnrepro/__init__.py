@@ -7,7 +7,8 @@ from the ground up (a part imports only from parts above it):
   frameworks/ (TensorFlow, NengoDL: late).
 - The core: network/ is what a trained network is (layers, graph, values, archive), readers/ where one comes from
   (Keras, ONNX, archives), spiking/ what it becomes (neurons, recipes, calibration, the spiking network and its run).
-- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; checking/ is what tests of
+- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; autopsy/ says where
+  the accuracy goes; checking/ is what tests of
   anyone's own model assert, and the pytest plugin.
 - The reproduction: thesis/ holds the printed tables, measures them anew and judges; report/ shows the figures as a page
   and as text; cli/ is the command line.
@@ -26,6 +27,7 @@ _PUBLIC = {
     "Recipe": "snnrepro.spiking.recipes",
     "SpikingNetwork": "snnrepro.spiking.network",
     "verify": "snnrepro.verification",
+    "explain": "snnrepro.autopsy.explain",
     "SpikeSnapshot": "snnrepro.checking.snapshot",
     "assert_loss_within": "snnrepro.checking.assertions",
     "assert_same_spikes": "snnrepro.checking.assertions",
@@ -58,12 +60,14 @@ __all__ = [
     "assert_verified",
     "assert_weights_identical",
     "convert",
+    "explain",
     "load",
     "load_spiking",
     "verify",
 ]
 
 if TYPE_CHECKING:
+    from snnrepro.autopsy.explain import explain
     from snnrepro.checking.assertions import (
         assert_loss_within,
         assert_same_spikes,

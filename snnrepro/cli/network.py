@@ -13,6 +13,7 @@ import snnrepro as snn
 from snnrepro.cli import options
 from snnrepro.cli.choices import choosing
 from snnrepro.cli.print import (
+    console,
     print_evaluation,
     print_json,
     print_provenance,
@@ -240,18 +241,38 @@ def run(
     "--n-steps", type=options.STEPS, default=DEFAULT_N_STEPS, show_default=True, help="Time steps, with --recipe."
 )
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
+@click.option(
+    "--explain", is_flag=True, help="Say where the accuracy goes: by layer and cause, and what would cure it."
+)
+@click.option("-o", "--output", type=options.PATH, help="With --explain: an .html file to write that to, with charts.")
 @options.as_json
 def verify(
-    model: Path, data: Path, chosen: dict[str, Any], recipe: str | None, n_steps: int, images: int, as_json: bool
+    model: Path,
+    data: Path,
+    chosen: dict[str, Any],
+    recipe: str | None,
+    n_steps: int,
+    images: int,
+    explain: bool,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare MODEL with what is made of it, hop by hop and layer by layer, on the images of DATA.
 
     With --recipe the first 1,000 images calibrate the neurons, and two hops are added: what the neurons' rate curves
     cost, and what too few steps cost. Exit status 1 if a layer differs; the first one is named.
 
+    With --explain the hops are left out. MODEL may be an archive of snnrepro convert; otherwise it is converted by
+    --recipe (balanced). The last images of DATA are explained, and the first 1,000 others calibrate.
+
     Example: snnrepro verify model.onnx data.npz --recipe balanced
     """
-    x, _ = read_images(data)
+    x, y = read_images(data)
+    if explain:
+        _explain(model, chosen, x, y, recipe, n_steps, images, output, as_json)
+        return
+    if output is not None:
+        raise snn.SnnReproError("-o writes what --explain says; add --explain")
     spiking = None
     if recipe is not None:
         with progress_bar("converting") as advance:
@@ -264,6 +285,45 @@ def verify(
         print_verification(verification)
     if not verification.passed:
         sys.exit(1)
+
+
+def _explain(
+    model: Path,
+    chosen: dict[str, Any],
+    x: AnyArray,
+    y: AnyArray | None,
+    recipe: str | None,
+    n_steps: int,
+    images: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Explain a conversion on the last images; the first ones calibrate."""
+    from snnrepro.report import autopsy as report
+
+    if output is not None and output.suffix != ".html":
+        raise snn.SnnReproError(f"{output}: its name must end in .html")
+    if len(x) < 2:
+        raise snn.DataError("one image cannot both calibrate and be explained: more of them are needed")
+    first = max(len(x) - images, (len(x) + 1) // 2)
+    calibration, few = x[: min(first, MOST_IMAGES)], x[first:]
+    if model.suffix == ".npz" and archive.kind_of(model) == SPIKING:
+        if recipe is not None or any(chosen.values()):
+            raise snn.SnnReproError(f"{model} is converted already: leave out --recipe and what is chosen of a model")
+        spiking = snn.load_spiking(model)
+    else:
+        with progress_bar("converting") as advance:
+            network = snn.load(model, **chosen)
+            spiking = snn.convert(network, recipe or "balanced", calibration, n_steps, progress=advance)
+    with progress_bar("explaining") as advance:
+        found = snn.explain(spiking, few, None if y is None else y[first:], calibration, advance)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        report.print_autopsy(found, console())
+    if output is not None:
+        report.write_page(found, output, f"Where the accuracy of {model.name} goes")
+        click.echo(f"written: {output}", err=as_json)
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = 2**25
 """Numbers that all values of the images simulated together have (128 MB)."""
+_NONE: Mapping[str, FloatArray] = {}
 
 
 def run(spiking: SpikingNetwork, x: FloatArray, steps: tuple[int, ...], progress: Progress) -> Run:
@@ -97,6 +98,8 @@ class Stepper:
         float32, ``(n_images, *input_shape)``.
     keep : bool
         Whether all values of the last step can be read; otherwise each is forgotten once nothing later reads it.
+    exact : mapping of str to numpy.ndarray
+        Populations that give the same numbers in every step, ``(n_images, *shape)``, instead of spikes.
 
     Attributes
     ----------
@@ -106,8 +109,10 @@ class Stepper:
         The output of each population in the last step, before its synapse.
     """
 
-    def __init__(self, spiking: SpikingNetwork, x: FloatArray, keep: bool = True) -> None:
-        self.spiking = spiking
+    def __init__(
+        self, spiking: SpikingNetwork, x: FloatArray, keep: bool = True, exact: Mapping[str, FloatArray] = _NONE
+    ) -> None:
+        self.spiking, self._exact = spiking, exact
         network, schedule = spiking.network, spiking.schedule
         self.values: dict[str, FloatArray] = {network.input_name: x}
         self.outputs: dict[str, FloatArray] = {}
@@ -138,7 +143,9 @@ class Stepper:
         """Advance by one time step and return the readout's value in it."""
         for node in self._nodes:
             read = [self.values[name] for name in node.inputs]
-            if isinstance(node.layer, ReLU):
+            if node.name in self._exact:
+                value = self._exact[node.name]
+            elif isinstance(node.layer, ReLU):
                 self.outputs[node.name] = value = self._populations[node.name].step(read[0])
                 if self._synapses:
                     value = self._synapses[node.name].step(value)

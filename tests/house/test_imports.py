@@ -24,6 +24,7 @@ PARTS = [
     ["spiking"],
     ["simulators"],
     ["verification"],
+    ["autopsy"],
     ["checking"],
     ["thesis"],
     ["report"],

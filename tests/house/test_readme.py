@@ -69,6 +69,7 @@ def test_every_link_between_pages_leads_somewhere(root):
         "snnrepro.network.graph",
         "snnrepro.readers.load",
         "snnrepro.verification",
+        "snnrepro.autopsy.explain",
         "snnrepro.checking.assertions",
         "snnrepro.checking.changes",
         "snnrepro.checking.snapshot",
