@@ -14,6 +14,7 @@ from snnrepro.cli import options
 from snnrepro.cli.choices import choosing
 from snnrepro.cli.print import (
     console,
+    print_energy,
     print_evaluation,
     print_json,
     print_provenance,
@@ -23,6 +24,7 @@ from snnrepro.cli.print import (
     run_as_dict,
 )
 from snnrepro.cli.print_layers import layers_as_dict, print_layers
+from snnrepro.energy import energy as energy_of
 from snnrepro.environment import environment
 from snnrepro.frameworks import nengo_dl
 from snnrepro.inputs import checked_images
@@ -193,6 +195,7 @@ def _early_exit(_: click.Context, __: click.Parameter, value: str | None) -> str
 @click.option(
     "--trained/--no-trained", default=True, show_default=True, help="Put the trained network's answers beside."
 )
+@click.option("--energy", "with_energy", is_flag=True, help="Say what an image would cost on a chip, and who wins.")
 @options.scheduler
 @options.task
 @options.as_json
@@ -204,6 +207,7 @@ def run(
     early_exit: str | float | None,
     output: Path | None,
     trained: bool,
+    with_energy: bool,
     scheduler: str | None,
     task: str | None,
     as_json: bool,
@@ -222,12 +226,16 @@ def run(
         result = Run.joined(list(runs)) if output is None else write_run(runs, output)
     with progress_bar("judging") as advance:
         evaluation = evaluate(network, result, x, y, trained, advance)
+    energy = energy_of(network, result, x) if with_energy else None
     if as_json:
-        print_json({**run_as_dict(result), **_counted(network.schedule), **evaluation.as_dict()})
+        described = {} if energy is None else {"energy": energy.as_dict()}
+        print_json({**run_as_dict(result), **_counted(network.schedule), **evaluation.as_dict(), **described})
     else:
         print_run(result)
         _print_counted(network.schedule)
         print_evaluation(evaluation)
+        if energy is not None:
+            print_energy(energy)
         if output is not None:
             click.echo(f"written: {output}")
 

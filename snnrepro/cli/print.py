@@ -15,6 +15,7 @@ from rich.table import Table
 from snnrepro.thesis.cells import cells, relative_cost
 
 if TYPE_CHECKING:
+    from snnrepro.energy import Energy
     from snnrepro.spiking.evaluate import Evaluation
     from snnrepro.spiking.run import Run
     from snnrepro.thesis.cells import Cell, Workload
@@ -127,6 +128,23 @@ def print_evaluation(evaluation: Evaluation) -> None:
     if evaluation.loss is not None:
         what = "lost by conversion" if evaluation.trained else "not the trained network's answer"
         console().print(f"{what}: {evaluation.loss}")
+
+
+def print_energy(energy: Energy) -> None:
+    """Print what an image would cost: what is usually quoted, with memory, and an equally good quantised network."""
+    columns = {"nJ per image": FOLDED, "spiking": NUMBER, "beside it": NUMBER, "": FOLDED}
+    table = table_of(columns)
+
+    def row(what: str, spiking: float, other: float, which: str) -> None:
+        table.add_row(what, f"{spiking / 1000:,.1f}", f"{other / 1000:,.1f}", which)
+
+    row("operations only, float32", energy.operations, energy.trained_operations, "the trained network")
+    quantised = f"quantised to {energy.bits} bits"
+    row("arithmetic, 8-bit weights", energy.arithmetic, energy.quantised_arithmetic, quantised)
+    row("memory traffic", energy.memory, energy.quantised_memory, quantised)
+    row("both", energy.spiking, energy.quantised, quantised)
+    console().print(table)
+    console().print(f"a model, 45 nm (Horowitz, ISSCC 2014; bits: arXiv 2409.08290): {energy.verdict}", markup=False)
 
 
 WHOLE: dict[str, Any] = {"no_wrap": True}

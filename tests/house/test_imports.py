@@ -23,7 +23,7 @@ PARTS = [
     ["readers"],
     ["spiking"],
     ["simulators"],
-    ["verification"],
+    ["verification", "energy"],
     ["autopsy"],
     ["checking"],
     ["thesis"],

@@ -71,6 +71,7 @@ def test_every_link_between_pages_leads_somewhere(root):
         "snnrepro.verification",
         "snnrepro.autopsy.explain",
         "snnrepro.checking.assertions",
+        "snnrepro.energy",
         "snnrepro.checking.changes",
         "snnrepro.checking.snapshot",
         "snnrepro.metrics",
