@@ -7,10 +7,9 @@ from the ground up (a part imports only from parts above it):
   frameworks/ (TensorFlow, NengoDL: late).
 - The core: network/ is what a trained network is (layers, graph, values, archive), readers/ where one comes from
   (Keras, ONNX, archives), spiking/ what it becomes (neurons, recipes, calibration, the spiking network and its run).
-- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; energy is a model
-  of what a chip would take; autopsy/ says where
-  the accuracy goes; checking/ is what tests of
-  anyone's own model assert, and the pytest plugin.
+- simulators/ run it (event, plain, nengo, nengo-dl); verification compares every hop; energy is a model of what a chip
+  would take; autopsy/ says where the accuracy goes; study/ searches for the front of what conversions cost; checking/
+  is what tests of anyone's own model assert, and the pytest plugin.
 - The reproduction: thesis/ holds the printed tables, measures them anew and judges; report/ shows the figures as a page
   and as text; cli/ is the command line.
 """

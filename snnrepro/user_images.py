@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -115,6 +115,44 @@ def read_images(path: Path, part: str = "test") -> tuple[Any, AnyArray | None]:
     if y is not None and y.ndim and len(y) != len(x):
         raise DataError(f"{path}: it has {len(x)} images and {len(y)} labels")
     return x, y
+
+
+class Apart(NamedTuple):
+    """Images that neurons are fitted on, others that a conversion is judged on, and the labels of both or None."""
+
+    fitted: AnyArray
+    fitted_labels: AnyArray | None
+    judged: AnyArray
+    judged_labels: AnyArray | None
+
+
+def apart(x: Any, y: Any, most_fitted: int, most_judged: int) -> Apart:
+    """Return images that fit neurons and others that judge, drawn by lot: half of them or so many.
+
+    Parameters
+    ----------
+    x : array_like
+        ``(n_images, ...)``; of more images than are needed, some evenly spread are taken.
+    y : array_like or None
+        Labels.
+    most_fitted, most_judged : int
+        How many of either are enough.
+
+    Raises
+    ------
+    DataError
+        There are fewer than two images.
+    """
+    step = max(1, -(-len(x) // (most_fitted + most_judged)))
+    images, labels = np.asarray(x[::step]), None if y is None else np.asarray(y[::step])
+    if len(images) < 2:
+        raise DataError("one image cannot both fit neurons and judge them: more images are needed")
+    fitted = np.zeros(len(images), bool)
+    drawn = np.random.RandomState(0).permutation(len(images))  # every other one may be of every other class
+    fitted[drawn[: min(most_fitted, len(images) // 2)]] = True
+    parts = (images[fitted], images[~fitted])
+    of_parts = (None, None) if labels is None else (labels[fitted], labels[~fitted])
+    return Apart(parts[0], of_parts[0], parts[1], of_parts[1])
 
 
 def is_one_set(path: Path) -> bool:

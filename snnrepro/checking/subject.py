@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import numpy as np
 
 from snnrepro.checking.settings import Settings
-from snnrepro.errors import DataError, SnnReproError
+from snnrepro.errors import SnnReproError
 from snnrepro.network.graph import Network
 from snnrepro.readers.load import load
 from snnrepro.spiking.convert import MOST_IMAGES as MOST_CALIBRATING
 from snnrepro.spiking.convert import convert
 from snnrepro.spiking.evaluate import evaluate
 from snnrepro.spiking.images import looked_at
-from snnrepro.user_images import gathered, is_one_set, read_images
+from snnrepro.user_images import apart, gathered, is_one_set, read_images
 from snnrepro.verification import verify
 
 if TYPE_CHECKING:
@@ -137,13 +137,8 @@ class Subject:
         if isinstance(settings.data, (str, Path)) and not is_one_set(Path(settings.data)):
             calibration = _spread(_given(settings.data, shape, "train"), MOST_CALIBRATING)
             return calibration, _spread(_given(settings.data, shape, "test"), settings.n_images)
-        both = _spread(_given(settings.data, shape, "test"), settings.n_images + MOST_CALIBRATING)
-        if len(both.x) < 2:
-            raise DataError("one image cannot both calibrate and judge: more of them, or --snn-calibration, are needed")
-        fitted = np.zeros(len(both.x), bool)
-        drawn = np.random.RandomState(0).permutation(len(both.x))  # every other one may be of every other class
-        fitted[drawn[: min(MOST_CALIBRATING, len(both.x) // 2)]] = True
-        return _some(both, fitted), _some(both, ~fitted)
+        parts = apart(*_given(settings.data, shape, "test"), MOST_CALIBRATING, settings.n_images)
+        return Images(parts.fitted, parts.fitted_labels), Images(parts.judged, parts.judged_labels)
 
     def _spiking(self) -> SpikingNetwork:
         settings, (x, y) = self.settings, self.images[0]
@@ -175,7 +170,3 @@ def _spread(images: Images, most: int) -> Images:
     """Return at most so many of the images, evenly spread; they are read, where they were mapped."""
     step = looked_at(len(images.x), most).step
     return Images(np.asarray(images.x[::step]), None if images.y is None else images.y[::step])
-
-
-def _some(images: Images, chosen: AnyArray) -> Images:
-    return Images(images.x[chosen], None if images.y is None else images.y[chosen])

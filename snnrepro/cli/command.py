@@ -9,7 +9,7 @@ from typing import Any, Callable
 import click
 
 from snnrepro import __version__
-from snnrepro.cli import network, reproduce
+from snnrepro.cli import network, reproduce, tune
 from snnrepro.errors import DataWarning, SnnReproError
 
 
@@ -49,6 +49,6 @@ def main() -> None:
     """Turn trained networks into spiking ones without retraining, and measure what that costs."""
 
 
-for _module in (network, reproduce):
+for _module in (network, tune, reproduce):
     for _command in _module.COMMANDS:
         main.add_command(_command)

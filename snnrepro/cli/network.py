@@ -36,9 +36,11 @@ from snnrepro.spiking.evaluate import evaluate
 from snnrepro.spiking.functions import fits
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
+from snnrepro.spiking.recipes import recipe_named
 from snnrepro.spiking.run import Run
 from snnrepro.spiking.run_file import write_run
 from snnrepro.spiking.synops import counted, graded, shares
+from snnrepro.study.study import front_of, picked
 from snnrepro.user_images import read_images
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ def _trained(model: Path, chosen: dict[str, Any]) -> tuple[snn.Network, Mapping[
 @click.option("--n-steps", type=options.STEPS, help=f"Time steps it is made for.  [default: {DEFAULT_N_STEPS}]")
 @click.option("--max-loss", type=click.FloatRange(0), help="Find the fewest steps that lose at most so many points.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial potentials (recipe thesis).")
+@click.option("--from-study", "storage", metavar="STORAGE", help="Convert as a study of snnrepro tune found best.")
+@click.option("--study", help="With --from-study: the study's name.  [default: the name of MODEL]")
+@click.option("--trial", type=int, help="With --from-study: this trial.  [default: the cheapest within --max-loss]")
 @click.option(
     "--most-as-is",
     type=click.FloatRange(0, 1),
@@ -115,6 +120,9 @@ def convert(
     n_steps: int | None,
     max_loss: float | None,
     seed: int,
+    storage: str | None,
+    study: str | None,
+    trial: int | None,
     most_as_is: float,
     task: str | None,
     as_json: bool,
@@ -127,11 +135,20 @@ def convert(
     """
     if n_steps is not None and max_loss is not None:
         raise snn.SnnReproError("give --n-steps or --max-loss, not both: --max-loss finds the number of steps")
+    if storage is None and (study is not None or trial is not None):
+        raise snn.SnnReproError("--study and --trial choose of a database: add --from-study STORAGE")
+    network, how = snn.load(model, **chosen), recipe_named(recipe)
+    if storage is not None:
+        if n_steps is not None:
+            raise snn.SnnReproError("give --from-study or --n-steps, not both: the study's trial has a number of steps")
+        found = picked(front_of(storage, study or model.name, network), trial, max_loss)
+        how, n_steps, max_loss = found.choice.recipe, found.choice.n_steps, None
+        click.echo(f"trial {found.trial}: {n_steps} steps, {found.choice}", err=as_json)
     x, y = (None, None) if calibration is None else read_images(calibration, "train")
     with progress_bar("converting") as advance:
         spiking = snn.convert(
-            snn.load(model, **chosen),
-            recipe,
+            network,
+            how,
             x if y is None else (x, y),
             n_steps,
             max_loss,

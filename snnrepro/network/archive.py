@@ -146,6 +146,13 @@ def describe(network: Network, arrays: dict[str, AnyArray]) -> dict[str, Any]:
     }
 
 
+def digest(network: Network) -> str:
+    """Return the SHA-256 of what a network computes, in hexadecimal: of its layers and weights, not of its sources."""
+    described = describe(network, {})
+    del described["sources"]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
 def declare(value: AnyArray, key: str, arrays: dict[str, AnyArray]) -> dict[str, Any]:
     """Put an array into `arrays` and return its entry in the header; bytes are named as such."""
     arrays[key] = value

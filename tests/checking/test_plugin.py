@@ -232,7 +232,7 @@ def test_one_image_is_too_few(run, pytester):
     x, y = model_files.images(model_files.network(), 1)
     np.savez(pytester.path / "data.npz", x=x, y=y)
     result = run(*MODEL, "-k", "budget")
-    result.stdout.fnmatch_lines(["*one image cannot both calibrate and judge*"])
+    result.stdout.fnmatch_lines(["*one image cannot both fit neurons and judge them*"])
     result.assert_outcomes(errors=1, deselected=CHECKS + 2 - 1)
 
 

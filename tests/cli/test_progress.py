@@ -34,6 +34,7 @@ COMMANDS = {
     "run, plain": "run SPIKING DATA --simulator plain",
     "run, early exit": "run SPIKING DATA --early-exit 1.0",
     "run, alone": "run SPIKING DATA --no-trained",
+    "tune": "tune MODEL DATA --trials 2 --storage sqlite:///FOLDER/tune.db",
     "verify": "verify MODEL DATA",
     "report": "report RESULTS",
     "verify, explained": "verify MODEL DATA --explain --n-steps 4",
@@ -42,6 +43,7 @@ COMMANDS = {
 BARS = {
     "convert": ["converting", "simulating", "judging"],
     "run": ["simulating", "judging"],
+    "tune": ["searching"],
     "verify": ["comparing"],
     "verify, explained": ["converting", "explaining"],
     "report": ["drawing"],
@@ -107,7 +109,9 @@ def _problem(bar):
 def _run(kind, files, folder):
     if kind == "report":
         pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
-    words = COMMANDS[kind].replace("OUT", str(folder / "out")).split()
+    if kind == "tune":
+        pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
+    words = COMMANDS[kind].replace("OUT", str(folder / "out")).replace("FOLDER", str(folder)).split()
     return run_command(*(files.get(word, word) for word in words))
 
 

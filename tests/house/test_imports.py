@@ -24,7 +24,7 @@ PARTS = [
     ["spiking"],
     ["simulators"],
     ["verification", "energy"],
-    ["autopsy"],
+    ["autopsy", "study"],
     ["checking"],
     ["thesis"],
     ["report"],
