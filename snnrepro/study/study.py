@@ -112,10 +112,18 @@ def search(
     meaning = task_of(network, task, images.judged_labels)
     labels = None if images.judged_labels is None else meaning.labels(images.judged_labels, len(judged))
     trained = meaning.answers(network.forward(judged))
+    wanted = trained if labels is None else labels
+    chance = meaning.merit(meaning.by_chance(wanted), wanted).percent
     done = progress or (lambda _: None)
 
     def tried(trial: Any) -> tuple[float, float, float]:
         chosen = suggested(trial, max_steps)
+        earlier = _same_as(trial, optuna)
+        if earlier is not None:
+            done(1 / n_trials)
+            for key, value in {**earlier.user_attrs, "same_as": earlier.number}.items():
+                trial.set_user_attr(key, value)
+            return tuple(earlier.values)
         try:
             spiking = convert(network, chosen.recipe, fitted, chosen.n_steps, task=task)
             run = spiking.run(judged)
@@ -124,7 +132,11 @@ def search(
             raise optuna.TrialPruned from error
         finally:
             done(1 / n_trials)
-        loss = meaning.loss(trained, meaning.answers(run.scores), labels)
+        answers = meaning.answers(run.scores)
+        if meaning.merit(answers, wanted).percent <= chance:
+            trial.set_user_attr("refused", "no better than one answer for all images")
+            raise optuna.TrialPruned
+        loss = meaning.loss(trained, answers, labels)
         spikes = sum(float(counts.mean()) for counts in run.spike_counts.values())
         for key, value in {"low": loss.low, "high": loss.high, "spikes": spikes}.items():
             trial.set_user_attr(key, float(value))
@@ -211,10 +223,18 @@ def picked(front: Sequence[Point], trial: int | None = None, max_loss: float | N
     return min(within, key=lambda point: point.operations)
 
 
+def _same_as(trial: Any, optuna: Any) -> Any:
+    """Return the ended trial that tried the same, or None."""
+    complete = trial.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return next((one for one in complete if one.params == trial.params and "same_as" not in one.user_attrs), None)
+
+
 def _front(study: Any) -> list[Point]:
     """Return the points of a study's front, the fewest steps first."""
     points = []
     for trial in study.best_trials:
+        if "same_as" in trial.user_attrs:
+            continue
         loss, _, operations = trial.values
         about = trial.user_attrs
         points.append(
