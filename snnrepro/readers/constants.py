@@ -211,8 +211,9 @@ _ELEMENTWISE = (
     "Sqrt Sub Sum Tanh Where Xor"
 )
 _NO_LARGER = (
-    "ArgMax ArgMin Concat CumSum DequantizeLinear Flatten ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare Reshape ScatterElements ScatterND Slice Split Squeeze Transpose Trilu Unsqueeze"
+    "ArgMax ArgMin BatchNormalization Concat CumSum DequantizeLinear Flatten InstanceNormalization LayerNormalization "
+    "ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape ScatterElements "
+    "ScatterND Slice Split Squeeze Transpose Trilu Unsqueeze"
 )
 
 _ONLY_MORE_TYPES = "Cast ConstantOfShape Flatten Identity Pad Reshape Shape Size Squeeze Transpose Unsqueeze"

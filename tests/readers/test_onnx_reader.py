@@ -9,6 +9,7 @@ import snnrepro
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Affine, Dense, ReLU, Reshape, Softmax
 from snnrepro.readers import operators
+from tests.helpers.comparison import error
 from tests.helpers.strategies import model_proto
 
 
@@ -90,6 +91,36 @@ def test_a_constant_node_is_a_weight_like_any_other():
     nodes = [_node("Constant", [], "w", value=_tensor("v", WEIGHTS)), _node("MatMul", ["input", "w"], "y")]
     network = snnrepro.load(model_proto(nodes, [], "input", (2,), "y"))
     np.testing.assert_array_equal(network.nodes[0].layer.weights, WEIGHTS)
+
+
+@pytest.mark.parametrize("operator", ["InstanceNormalization", "BatchNormalization"])
+def test_weights_that_are_standardised_in_the_graph_are_read(operator):
+    """As PyTorch writes them: kernels normalised by an operator for values, between two reshapes."""
+    rng = np.random.RandomState(0)
+    kernels = rng.normal(3, 2, (4, 2, 3, 3)).astype(np.float32)
+    scale, shift = rng.rand(4).astype(np.float32), rng.rand(4).astype(np.float32)
+    moments = {"mean": rng.rand(4).astype(np.float32), "variance": 1 + rng.rand(4).astype(np.float32)}
+    tensors = {
+        "w": kernels,
+        "scale": scale,
+        "shift": shift,
+        "flat": np.array([1, 4, 18]),
+        "back": np.array([4, 2, 3, 3]),
+    }
+    names = ["rows", "scale", "shift"]
+    if operator == "BatchNormalization":
+        tensors.update(moments)
+        names += list(moments)
+    nodes = [
+        _node("Reshape", ["w", "flat"], "rows"),
+        _node(operator, names, "even"),
+        _node("Reshape", ["even", "back"], "kernels"),
+        _node("Conv", ["input", "kernels"], "y"),
+    ]
+    proto = model_proto(nodes, [_tensor(*one) for one in tensors.items()], "input", (2, 5, 6), "y")
+    network, x = snnrepro.load(proto), rng.normal(size=(3, 2, 5, 6)).astype(np.float32)
+    assert [type(node.layer).__name__ for node in network.nodes] == ["Conv"]
+    assert error(network, x, proto) < 1e-5
 
 
 def test_layers_that_share_a_weight_share_its_memory():
