@@ -117,6 +117,7 @@ def test_weights_that_are_standardised_in_the_graph_are_read(operator):
         _node("Reshape", ["even", "back"], "kernels"),
         _node("Conv", ["input", "kernels"], "y"),
     ]
+    nodes[2].name = "the second Reshape"
     proto = model_proto(nodes, [_tensor(*one) for one in tensors.items()], "input", (2, 5, 6), "y")
     network, x = snnrepro.load(proto), rng.normal(size=(3, 2, 5, 6)).astype(np.float32)
     assert [type(node.layer).__name__ for node in network.nodes] == ["Conv"]
