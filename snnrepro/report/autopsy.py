@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from snnrepro.autopsy.costs import CAUSES, rank
-from snnrepro.errors import DependencyError
 from snnrepro.files import written_whole
 from snnrepro.report.figure import INK, draw
+from snnrepro.report.templates import rendered
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
     from rich.console import Console
 
@@ -177,23 +178,11 @@ def write_page(autopsy: Autopsy, path: Path, title: str) -> None:
     DependencyError
         matplotlib or Jinja2 is missing.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise DependencyError('Jinja2 is not installed; run: pip install "jinja2>=3.0"') from error
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(str(here), encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    content: dict[str, Any] = {
-        "css": (here / "page.css").read_text(encoding="utf-8"),
+    content = {
         "title": title,
         "sentences": sentences(autopsy),
         "tables": [rows(autopsy), *([cure_rows(autopsy)] if autopsy.cures else [])],
         "plots": [plot for plot in (layers_plot(autopsy), scatter_plot(autopsy)) if plot is not None],
     }
     with written_whole(path) as file:
-        file.write(environment.get_template("autopsy.html.jinja").render(content).encode())
+        file.write(rendered("autopsy.html.jinja", content).encode())

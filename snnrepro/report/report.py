@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
-from snnrepro.errors import DependencyError
 from snnrepro.files import opened_npz, read_array, written_whole
 from snnrepro.report.conditions import what_was_run
 from snnrepro.report.curves import accuracy_plot, time_plot
 from snnrepro.report.names import OUTCOMES, SIGNS
 from snnrepro.report.sample_plots import SAMPLE_PLOTS
 from snnrepro.report.sections import sections
+from snnrepro.report.templates import rendered
 from snnrepro.report.verdict import overall
 from snnrepro.thesis.results import read
 
@@ -75,28 +75,14 @@ def write_pages(
 
 def _rendered(results: Results, plots: Sequence[Plot]) -> dict[str, str]:
     """Return the page and the Markdown file by their ending."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise DependencyError('Jinja2 is not installed; run: pip install "jinja2>=3.0"') from error
-    here = Path(__file__).parent
-    # Names and sources come from files that others write: everything but our own SVG and CSS is escaped.
-    environment = Environment(
-        loader=FileSystemLoader(str(here), encoding="utf-8"),
-        autoescape=lambda name: name == "page.html.jinja",
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["markdown"] = _markdown
     content = {
-        "css": (here / "page.css").read_text(encoding="utf-8"),
         "overall": overall(results),
         "outcomes": OUTCOMES,
         "signs": SIGNS,
         "what": what_was_run(results),
         "sections": sections(results, plots),
     }
-    return {ending: environment.get_template(f"page.{ending}.jinja").render(content) for ending in ("html", "md")}
+    return {ending: rendered(f"page.{ending}.jinja", content, markdown=_markdown) for ending in ("html", "md")}
 
 
 def _markdown(text: str) -> str:

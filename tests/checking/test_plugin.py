@@ -21,7 +21,8 @@ CHECKS = 7
 """Checks of a model where Nengo's two simulators are left out."""
 
 # Nengo's own pytest plugin uses a hook argument that pytest 9 removed; its simulators have tests of their own.
-COMMON = ("-p", "no:nengo", "-p", "no:cacheprovider", "-p", "no:benchmark", "-k", "not nengo")
+BESIDE = ("-p", "no:nengo", "-p", "no:cacheprovider", "-k", "not nengo")
+COMMON = (*BESIDE, "-p", "no:benchmark")
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +96,15 @@ def test_its_checks_run_beside_peoples_own_tests(run, pytester):
     pytester.makepyfile("def test_own(): pass")
     run(*MODEL, *BUDGET).assert_outcomes(passed=CHECKS + 1)
     run(*MODEL, *BUDGET, "-k", "budget").assert_outcomes(passed=1, deselected=CHECKS + 2 + 1 - 1)
+
+
+def test_benchmarks_run_beside_it(run, pytester):
+    pytest.importorskip("pytest_benchmark")
+    pytester.makepyfile("def test_own(benchmark): benchmark.pedantic(sum, ([1, 2],), rounds=3)")
+    result = pytester.runpytest_subprocess(*BESIDE, *MODEL, *BUDGET)
+    result.assert_outcomes(passed=CHECKS + 1)
+    result.stdout.fnmatch_lines(["*benchmark: 1 tests*"])
+    result.stdout.fnmatch_lines(["small.onnx *"])
 
 
 def test_it_does_not_matter_what_a_project_calls_its_own_tests(run, pytester):
