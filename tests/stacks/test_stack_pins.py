@@ -86,7 +86,7 @@ def test_the_lowest_cell_holds_pyprojects_own_lower_bounds(root):
         requirements += extras[extra]
     bounds = {}
     for requirement in requirements:
-        name, bound, marker = re.fullmatch(r"([\w-]+)>=([\d.]+)(?:; *(.*))?", requirement).groups()
+        name, bound, marker = re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<[\d.]+)?(?:; *(.*))?", requirement).groups()
         if marker != "python_version >= '3.9'":  # the cell is of Python 3.8
             bounds[stacks.canonical(name)] = bound
     declared = stacks.declared(stacks.LOWEST)
