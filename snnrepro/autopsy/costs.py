@@ -33,6 +33,26 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Channel:
+    """What one channel of a layer adds to what it inherits.
+
+    Attributes
+    ----------
+    number : int
+        From 0 on.
+    share : float
+        Its share of the layer's own error.
+    flips : int
+        Of some images whose answer the layer changes, how many had the trained answer again if this channel alone were
+        exact.
+    """
+
+    number: int
+    share: float
+    flips: int
+
+
+@dataclass(frozen=True)
 class LayerCost:
     """What one layer costs.
 
@@ -52,8 +72,8 @@ class LayerCost:
         What is lost if this layer and all before it are exact.
     flips : int
         Images whose answer changes here, and is not the trained network's from here on.
-    channels : tuple of (int, float)
-        The channels that are farthest from what they stand for, with their shares of the layer's own error.
+    channels : tuple of Channel
+        Those that flip most answers, and then those that are farthest from what they stand for.
     """
 
     name: str
@@ -63,7 +83,7 @@ class LayerCost:
     if_exact: Loss | None = None
     if_exact_until_here: Loss | None = None
     flips: int = 0
-    channels: tuple[tuple[int, float], ...] = ()
+    channels: tuple[Channel, ...] = ()
 
     @property
     def margin(self) -> float:

@@ -58,7 +58,9 @@ def sentences(autopsy: Autopsy) -> list[str]:
     amount = f"{_amount(worst.worst.loss)}" if worst.worst.loss.low > 0 else "no more points than chance"
     told.append(f"most is lost in {worst.name}, by {worst.worst.cause}: {amount}{_margin_of(worst)}")
     if worst.channels:
-        told.append(f"there, channels {_channels(worst)} are farthest from what they stand for")
+        told.append(
+            f"its worst channels (share of its own error, answers back if it alone were exact): {_channels(worst)}"
+        )
     first = autopsy.first_flip
     if first is not None:
         told.append(f"the first layer at which answers change for good: {first.name} ({first.flips:,} images)")
@@ -85,7 +87,8 @@ def _margin_of(layer: LayerCost) -> str:
 
 
 def _channels(layer: LayerCost) -> str:
-    return ", ".join(f"{channel} ({100 * share:.0f} %)" for channel, share in layer.channels)
+    """Return channels with their share of the layer's own error, and the answers that each alone gives back."""
+    return ", ".join(f"{one.number} ({100 * one.share:.0f} %, {one.flips})" for one in layer.channels)
 
 
 def print_autopsy(autopsy: Autopsy, console: Console) -> None:

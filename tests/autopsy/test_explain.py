@@ -119,6 +119,18 @@ def test_uneven_spikes_are_found_as_timing():
     assert autopsy.first_flip.name == "a1"
 
 
+@pytest.mark.parametrize(("name", "channel"), [("a0", 3), ("a1", 17), ("a2", 8)])
+def test_the_channel_that_flips_answers_is_named(sound, name, channel):
+    factor = np.ones(WIDTH, np.float32)
+    factor[channel] = 12
+    autopsy = snn.explain(_with(sound, name, amplitude=lambda v: v * factor), X[400:])
+    assert autopsy.worst.name == name
+    first = autopsy.worst.channels[0]
+    assert first.number == channel
+    assert first.share > 0.5
+    assert first.flips > 10
+
+
 @pytest.mark.parametrize("recipe", ["balanced", "rate", "thesis", "balanced-lif"])
 @pytest.mark.parametrize("n_steps", [3, 9])
 @pytest.mark.parametrize("labelled", [True, False])
