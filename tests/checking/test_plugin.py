@@ -37,8 +37,10 @@ def _loaded(tmp_path_factory):
 
 
 @pytest.fixture
-def run(pytester, _loaded):
+def run(pytester, _loaded, monkeypatch):
     """Run pytest in an empty folder that holds a model, its images and what is written there."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # a pytest of its own is no worker of ours
+        monkeypatch.delenv(name, raising=False)
     model_files.write(pytester.path)
 
     def of(*arguments, how="inprocess"):
