@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 import xml.etree.ElementTree
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -41,6 +43,8 @@ def run(pytester, _loaded, monkeypatch):
     """Run pytest in an empty folder that holds a model, its images and what is written there."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # a pytest of its own is no worker of ours
         monkeypatch.delenv(name, raising=False)
+    # Where something has imported setuptools, its own copies are on the path, and a plugin of pytest is among them.
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if Path(folder).name != "_vendor"])
     model_files.write(pytester.path)
 
     def of(*arguments, how="inprocess"):
