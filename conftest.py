@@ -18,8 +18,6 @@ import pytest
 
 from tests import stacks
 
-pytest_plugins = ["pytester"]
-
 # Property tests draw the same cases on every machine; deadlines and the check "too slow" would assert times.
 hypothesis.settings.register_profile(
     "snnrepro",

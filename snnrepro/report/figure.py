@@ -126,10 +126,11 @@ def draw(section: str, model: str, height: float, paint: Callable[[Figure], None
     DependencyError
         matplotlib is missing.
     """
-    style, figure_class = _matplotlib()
+    style, figure_class, canvas_class = _matplotlib()
     name = f"{section}-{model}"
     with style.context(["default", {**_STYLE, "svg.hashsalt": name}]):
         figure = figure_class(figsize=(WIDTH, height))
+        canvas_class(figure)  # which tight_layout measures words by
         paint(figure)
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", transparent=True, dpi=200, metadata={"Date": None})
@@ -137,13 +138,14 @@ def draw(section: str, model: str, height: float, paint: Callable[[Figure], None
     return Plot(section, model, alt, caption, _for_a_page(svg.getvalue(), name, alt), png.getvalue())
 
 
-def _matplotlib() -> tuple[Any, Any]:
+def _matplotlib() -> tuple[Any, Any, Any]:
     try:
         import matplotlib.style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise DependencyError('matplotlib is not installed; run: pip install "matplotlib>=3.3"') from error
-    return matplotlib.style, Figure
+    return matplotlib.style, Figure, FigureCanvasAgg
 
 
 def _for_a_page(svg: str, name: str, alt: str) -> str:
