@@ -121,7 +121,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that nothing would heed, and read what later results are compared with."""
-    given = [name for name in (*_OPTIONS, *_RESULTS) if config.getoption(name)]
+    given = [name for name in (*_OPTIONS, *_RESULTS) if config.getoption(name) not in (None, [])]
     if (given or _is_asked(config)) and not _models(config):
         raise pytest.UsageError(f"{given[0]} needs a model: --snn-model, or [tool.snnrepro.NAME] in pyproject.toml")
     if not (_is_asked(config) or given) or hasattr(config, "workerinput"):

@@ -55,10 +55,10 @@ class Session:
             raise DataError("--snn-fail needs earlier results: --snn-compare REF.json")
         session = cls(
             folder,
-            None if save is None else Path(save),
-            None if compare is None else Path(compare),
+            None if save is None else Path(save).absolute(),  # a test may go elsewhere before the end
+            None if compare is None else Path(compare).absolute(),
             [limit(text) for text in fail],
-            [Path(path) for path in export],
+            [Path(path).absolute() for path in export],
         )
         for path in session.exported:
             exports.require_known(path)

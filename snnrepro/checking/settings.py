@@ -108,7 +108,8 @@ def from_options(models: Sequence[str], given: Mapping[str, Any]) -> list[Settin
             "--snn-model needs the images it is checked on: --snn-data images.npz (labels beside them, if any)"
         )
     names = _unlike([Path(model).name for model in models], models)
-    return [Settings(name, Path(model), **_with_paths(known, Path())) for name, model in zip(names, models)]
+    here = Path.cwd()  # a test may go elsewhere before they are read
+    return [Settings(name, here / model, **_with_paths(known, here)) for name, model in zip(names, models)]
 
 
 def from_pyproject(folder: Path, given: Mapping[str, Any]) -> list[Settings]:
@@ -131,7 +132,7 @@ def from_pyproject(folder: Path, given: Mapping[str, Any]) -> list[Settings]:
         raise DataError(f"{path}: not a readable TOML file ({one_line(error)})") from error
     tables = content.get("tool", {}).get("snnrepro", {})
     found = [_of_table(f"{path}: [{TABLE}.{name}]", name, table, folder) for name, table in tables.items()]
-    return [replace(settings, **_with_paths(_known(given), Path())) for settings in found]
+    return [replace(settings, **_with_paths(_known(given), Path.cwd())) for settings in found]
 
 
 def _of_table(where: str, name: str, table: Any, folder: Path) -> Settings:

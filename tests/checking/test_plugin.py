@@ -179,6 +179,7 @@ def test_a_table_that_cannot_be_used_is_refused(run, pytester, table, told):
         (("--snn",), "*pyproject.toml has no table *"),
         (("--snn-model", "small.onnx"), "*--snn-model needs the images*--snn-data*"),
         (("--snn-data", "data.npz"), "*--snn-data needs a model*"),
+        (("--snn-max-loss", "0"), "*--snn-max-loss needs a model*"),
     ],
 )
 def test_options_that_nothing_would_heed_are_refused(run, options, told):
@@ -206,6 +207,14 @@ def test_the_fixtures_serve_peoples_own_tests(run, pytester):
         """
     )
     run().assert_outcomes(passed=1)  # own tests alone: the checks were not asked for
+
+
+def test_a_test_that_goes_to_another_folder_changes_nothing(run, pytester):
+    pytester.mkdir("elsewhere")
+    pytester.makepyfile("import os\ndef test_own(): os.chdir('elsewhere')")
+    result = run(*MODEL, *BUDGET, "--snn-save", "ref.json", how="subprocess")
+    result.assert_outcomes(passed=CHECKS + 1)
+    assert (pytester.path / "ref.json").is_file()
 
 
 def test_a_fixture_without_a_model_says_what_is_missing(run, pytester):
