@@ -53,7 +53,7 @@ def test_conversion_at_few_steps_loses_at_most(benchmark, cifar10, network, reci
     run = made[0].run(x)
     found = evaluate(made[0], run, x, y)
     lost, error = found.loss.points, found.loss.standard_error
-    spikes = float(sum(counts.mean() for counts in run.spike_counts.values()))
+    spikes = run.mean_spikes
     benchmark.extra_info.update(
         environment=environment(),
         data=called,

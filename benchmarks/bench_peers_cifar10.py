@@ -140,7 +140,7 @@ def test_peers_on_the_resnet_20(benchmark, images):
             for n_steps in N_STEPS:
                 made, to_convert = timed(lambda: snnrepro.convert(network, recipe, calibration, n_steps))  # noqa: B023
                 run, seconds = timed(lambda: made.run(x))  # noqa: B023
-                spikes = float(sum(counts.mean() for counts in run.spike_counts.values()))
+                spikes = run.mean_spikes
                 rows.append(
                     Row(
                         name,

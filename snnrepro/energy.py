@@ -133,7 +133,7 @@ def energy(spiking: SpikingNetwork, run: Run, x: FloatArray) -> Energy:
     n_steps = run.mean_steps
     bits = math.ceil(math.log2(run.n_steps + 1))
     counted = shares(spiking.schedule)
-    synops, spikes = float(run.synaptic_operations.mean()), _spikes(run)
+    synops, spikes = float(run.synaptic_operations.mean()), run.mean_spikes
     n_neurons = sum(run.n_neurons.values())
     image = float(run.macs.mean())
     nonzero, active = _of_trained(spiking, np.asarray(x[:: looked_at(len(x), _IMAGES).step], np.float32))
@@ -160,10 +160,6 @@ def energy(spiking: SpikingNetwork, run: Run, x: FloatArray) -> Energy:
         spikes / every_step if every_step else 0.0,
         winning,
     )
-
-
-def _spikes(run: Run) -> float:
-    return sum(float(counts.mean()) for counts in run.spike_counts.values())
 
 
 def _of_trained(spiking: SpikingNetwork, x: FloatArray) -> tuple[float, float]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Sequence
-
-import numpy as np
 
 from snnrepro.errors import SnnReproError
 from snnrepro.spiking.budget import STEPS_TRIED
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from snnrepro.metrics import Loss
     from snnrepro.network.task import Task
     from snnrepro.spiking.network import SpikingNetwork
-    from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.run import Progress
 
 _RECIPES = ("balanced", "rate")
@@ -87,38 +85,34 @@ def tried(
     recipe, n_steps = str(spiking.provenance.get("recipe", "")), spiking.n_steps
     made: dict[str, Callable[[], SpikingNetwork]] = {}
 
-    def converted(name: str, steps: int) -> Callable[[], SpikingNetwork]:
-        return lambda: convert(spiking.trained, name, calibration, steps, task=spiking.task, most_as_is=1.0)
+    converted = partial(convert, spiking.trained, calibration=calibration, task=spiking.task, most_as_is=1.0)
 
     if recipe in RECIPES:
         more = [steps for steps in STEPS_TRIED if n_steps < steps <= 4 * n_steps]
         for steps in dict.fromkeys([*more[:2], *more[-1:]]):
-            made[f"{steps} steps"] = converted(recipe, steps)
+            made[f"{steps} steps"] = partial(converted, recipe, n_steps=steps)
     for name in _RECIPES:
         if name != recipe:
-            made[f"recipe {name}"] = converted(name, n_steps)
+            made[f"recipe {name}"] = partial(converted, name, n_steps=n_steps)
     for scale in _SCALES if worst is not None else ():
-        made[f"thresholds of {worst!r} x {scale:g}"] = lambda scale=scale: _rescaled(spiking, str(worst), scale)  # type: ignore[misc]
+        made[f"thresholds of {worst!r} x {scale:g}"] = partial(_rescaled, spiking, str(worst), scale)
     cures = []
     for what, make in made.items():
         try:
             cure = make()
             run = cure.run(x)
         except SnnReproError:  # what a recipe cannot convert is no cure
-            progress(1 / len(made))
             continue
-        spikes = sum(float(np.mean(counts)) for counts in run.spike_counts.values())
+        finally:
+            progress(1 / len(made))
         loss = task.loss(trained, task.answers(run.scores), labels)
-        cures.append(Cure(what, loss, cure.n_steps, float(run.synaptic_operations.mean()), spikes))
-        progress(1 / len(made))
+        cures.append(Cure(what, loss, cure.n_steps, float(run.synaptic_operations.mean()), run.mean_spikes))
     return tuple(cures)
 
 
 def _rescaled(spiking: SpikingNetwork, name: str, scale: float) -> SpikingNetwork:
     """Return a spiking network in which a population's thresholds, and what goes with them, are scaled."""
-    return replace(spiking, populations={**spiking.populations, name: _scaled(spiking.populations[name], scale)})
-
-
-def _scaled(population: Population, scale: float) -> Population:
-    fields = ("threshold", "amplitude", "subtracted", "initial_potential")
-    return replace(population, **{name: scale * getattr(population, name) for name in fields})
+    population = spiking.populations[name]
+    scaled = ("threshold", "amplitude", "subtracted", "initial_potential")
+    changed = replace(population, **{constant: scale * getattr(population, constant) for constant in scaled})
+    return replace(spiking, populations={**spiking.populations, name: changed})

@@ -141,15 +141,14 @@ def explain(
     wanted = None if labels is None else task.labels(labels, len(images))
     done = progress or (lambda _: None)
     replays = within(done, 0.5 if calibration is not None else 1.0)
-    found = Stages(spiking, task, images)
+    found = Stages(spiking, task)
     for part in pieces(images, numbers_per_image(spiking), NUMBERS, len(images), even=True):
         found.add(part, within(replays, len(part) / len(images)))
     layers, total = found.layers(wanted)
     figure = "answers" if wanted is None else task.figure
-    result = Autopsy(figure, len(images), spiking.n_steps, total, layers, scatter=found.scatter)
-    if calibration is None:
-        return result
-    neurons = [layer for layer in layers if layer.name in spiking.populations]
-    worst = max(neurons, key=rank).name if neurons else None
-    cures = tried(spiking, images, wanted, found.trained_answers, task, calibration, worst, within(done, 0.5))
+    cures: tuple[Cure, ...] = ()
+    if calibration is not None:
+        neurons = [layer for layer in layers if layer.name in spiking.populations]
+        worst = max(neurons, key=rank).name if neurons else None
+        cures = tried(spiking, images, wanted, found.trained_answers, task, calibration, worst, within(done, 0.5))
     return Autopsy(figure, len(images), spiking.n_steps, total, layers, cures, found.scatter)

@@ -43,9 +43,8 @@ class Stages:
     A stage is a pair of a layer's name and a cause: what stands in the place of the trained activations until there.
     """
 
-    def __init__(self, spiking: SpikingNetwork, task: Task, images: FloatArray) -> None:
+    def __init__(self, spiking: SpikingNetwork, task: Task) -> None:
         self._spiking, self._task = spiking, task
-        self._n_images = len(images)
         self._answers: dict[tuple[str, str], list[AnyArray]] = {}
         self._leads: dict[tuple[str, str], list[AnyArray]] = {}
         self._if_exact: dict[str, list[AnyArray]] = {}

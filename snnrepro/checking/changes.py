@@ -23,6 +23,11 @@ FIGURES = {
 task's figure of merit is, in %."""
 
 
+def decimals(figure: str) -> int:
+    """Return how many decimals a figure is told with: counts have none."""
+    return 2 if figure in ("accuracy", "loss", "seconds") else 0
+
+
 @dataclass(frozen=True)
 class Limit:
     """How much worse a figure may get.

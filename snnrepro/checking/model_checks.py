@@ -35,7 +35,7 @@ SIMULATED = 5
 
 ROUNDING = 1e-3
 """Share of the spikes that may differ between simulators, which add float32 weights in another order: measured on
-trained networks, one spike in 3 of 3,120 images and neurons; a wrong step is off by a spike a neuron."""
+a drawn network, one spike in 3 of 3,120 scores; a wrong step is off by a spike a neuron."""
 
 
 def _recorded(subject: Subject, request: pytest.FixtureRequest, figures: Mapping[str, Any]) -> None:
@@ -141,12 +141,11 @@ def test_every_layer_spikes_and_what_that_takes_is_counted(
     snn_subject: Subject, snn_run: Run, request: pytest.FixtureRequest
 ) -> None:
     """No population is silent where the trained layer is not, and none fires more often than it can."""
-    spikes = {name: float(counts.mean()) for name, counts in snn_run.spike_counts.items()}
     operations = float(snn_run.synaptic_operations.mean())
-    counted = {"spikes": sum(spikes.values()), "operations": operations, "sparsity": snn_run.sparsity}
+    counted = {"spikes": snn_run.mean_spikes, "operations": operations, "sparsity": snn_run.sparsity}
     _recorded(snn_subject, request, counted)
     trained = dict(snn_subject.spiking.network.activations(snn_subject.few(SIMULATED)))
-    silent = [name for name, count in spikes.items() if count == 0 and np.any(trained[name] > 0)]
+    silent = [name for name, counts in snn_run.spike_counts.items() if not counts.any() and np.any(trained[name] > 0)]
     assert not silent, (
         f"no neuron of {', '.join(map(repr, silent))} fires on {len(snn_run.scores):,} images, though the trained "
         f"activations reach {max(float(trained[name].max()) for name in silent):.3g}: its thresholds are too high for "

@@ -24,6 +24,8 @@ class Session:
         Of the project: its checkout says of which commit the results are.
     save, reference : Path or None
         The file to write, and that of earlier results.
+    before : Results or None
+        What that one holds.
     limits : sequence of Limit
         How much worse figures may get.
     exported : sequence of Path
@@ -35,6 +37,7 @@ class Session:
     folder: Path
     save: Path | None = None
     reference: Path | None = None
+    before: Results | None = None
     limits: Sequence[Limit] = ()
     exported: Sequence[Path] = ()
     models: dict[str, Result] = field(default_factory=dict)
@@ -53,17 +56,17 @@ class Session:
         """
         if fail and compare is None:
             raise DataError("--snn-fail needs earlier results: --snn-compare REF.json")
+        reference = None if compare is None else Path(compare).absolute()  # a test may go elsewhere before the end
         session = cls(
             folder,
-            None if save is None else Path(save).absolute(),  # a test may go elsewhere before the end
-            None if compare is None else Path(compare).absolute(),
+            None if save is None else Path(save).absolute(),
+            reference,
+            None if reference is None else read(reference),
             [limit(text) for text in fail],
             [Path(path).absolute() for path in export],
         )
         for path in session.exported:
             exports.require_known(path)
-        if session.reference is not None:
-            read(session.reference)
         return session
 
     def add(self, plain: Mapping[str, Any]) -> None:
@@ -84,8 +87,8 @@ class Session:
         lines = [as_text({name: result.figures for name, result in sorted(self.models.items())}, width)]
         results = Results(dict(sorted(self.models.items())), made_here(self.folder))
         changed, failed = [], False
-        if self.reference is not None:
-            before = read(self.reference)
+        before = self.before
+        if before is not None:
             made = ", ".join(str(before.made[key])[:19] for key in ("date", "commit") if before.made.get(key))
             lines.append(f"beside {self.reference} ({made}):")
             try:

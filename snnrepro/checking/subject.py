@@ -96,10 +96,10 @@ class Subject:
         return self._once("verify", self._verification)  # type: ignore[no-any-return]
 
     @property
-    def judged(self) -> tuple[Evaluation, Run] | None:
-        """The evaluation and its run, if there are any yet."""
+    def judged(self) -> Evaluation | None:
+        """The evaluation, if there is one yet."""
         evaluation = self._made.get("judge")
-        return None if evaluation is None or isinstance(evaluation, Exception) else (evaluation, self.run)
+        return None if isinstance(evaluation, Exception) else evaluation
 
     def few(self, most: int) -> AnyArray:
         """Return at most so many of the images that it is judged on, evenly spread."""
@@ -131,12 +131,12 @@ class Subject:
 
     def _images(self) -> tuple[Images, Images]:
         settings, shape = self.settings, self.network.input_shape
-        if settings.calibration is not None:
-            calibration = _spread(_given(settings.calibration, shape, "train"), MOST_CALIBRATING)
-            return calibration, _spread(_given(settings.data, shape, "test"), settings.n_images)
-        if isinstance(settings.data, (str, Path)) and not is_one_set(Path(settings.data)):
-            calibration = _spread(_given(settings.data, shape, "train"), MOST_CALIBRATING)
-            return calibration, _spread(_given(settings.data, shape, "test"), settings.n_images)
+        calibration = settings.calibration
+        if calibration is None and isinstance(settings.data, (str, Path)) and not is_one_set(Path(settings.data)):
+            calibration = settings.data
+        if calibration is not None:
+            fitted = _spread(_given(calibration, shape, "train"), MOST_CALIBRATING)
+            return fitted, _spread(_given(settings.data, shape, "test"), settings.n_images)
         parts = apart(*_given(settings.data, shape, "test"), MOST_CALIBRATING, settings.n_images)
         return Images(parts.fitted, parts.fitted_labels), Images(parts.judged, parts.judged_labels)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from snnrepro.checking.changes import decimals
+
 if TYPE_CHECKING:
     from snnrepro.checking.changes import Change
 
@@ -42,7 +44,7 @@ def change_cells(changed: Sequence[Change]) -> list[list[str]]:
     """Return what changed, a heading and a row for each figure."""
     rows = [["model", "figure", "reference", "now", "change", "95 %", "limit", ""]]
     for one in changed:
-        digits = 2 if one.figure in ("accuracy", "loss", "seconds") else 0
+        digits = decimals(one.figure)
         sides = ["" if side is None else f"{side:,.{digits}f}" for side in (one.before, one.now)]
         apart = "" if one.change != one.change else f"{one.change:+,.{digits}f}"
         interval = "" if one.interval is None else "{:.2f} to {:.2f}".format(*one.interval)

@@ -111,32 +111,28 @@ def compare(results: tuple[Path, ...], output: Path | None, as_json: bool) -> No
 
     Example: snnrepro compare mine/results.json theirs/results.json
     """
-    from snnrepro.checking import results as check_results
-    from snnrepro.report import comparison, history
+    from snnrepro.report import comparison, figure, history
 
     if len(results) < 2:
         raise SnnReproError(f"two results or more can be compared, got {len(results)}")
-    if output is not None and output.suffix not in (".svg", ".png"):
-        raise SnnReproError(f"{output}: its name must end in .svg or .png")
-    if len({check_results.is_one(path) for path in results}) > 1:
-        raise SnnReproError("results of a reproduction and of checks have nothing in common")
-    milestones = history.in_order([history.milestone(path) for path in results])
+    if output is not None:
+        figure.require_chart(output)
+    found = comparison.read_all(results)
+    milestones = history.in_order([history.milestone(path.name, one) for path, one in zip(results, found)])
     agrees = True
-    if len(results) == 2:
-        found = comparison.of_files(*results)
-        agrees = found.agrees
+    if len(found) == 2:
+        both = comparison.side_by_side(*found)
+        agrees = both.agrees
         if as_json:
-            print_json(found.as_dict())
+            print_json(both.as_dict())
         else:
-            found.show(console())
+            both.show(console())
     elif as_json:
         print_json(history.as_dict(milestones))
     else:
         history.print_history(milestones, console())
     if output is not None:
-        drawn = history.plot(milestones)
-        with written_whole(output) as file:
-            file.write(drawn.png if output.suffix == ".png" else drawn.svg_file.encode())
+        figure.write(history.plot(milestones), output)
         click.echo(f"written: {output}", err=as_json)
     if not agrees:
         sys.exit(1)

@@ -11,7 +11,8 @@ import snnrepro as snn
 from snnrepro.cli import options
 from snnrepro.cli.choices import choosing
 from snnrepro.cli.print import FOLDED, NUMBER, console, print_json, progress_bar, table_of
-from snnrepro.files import written_whole
+from snnrepro.report import figure
+from snnrepro.report.front import front_plot
 from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.study.study import STORAGE, search
 from snnrepro.user_images import apart, read_images
@@ -56,8 +57,8 @@ def tune(
 
     Example: snnrepro tune model.onnx train.npz --trials 60
     """
-    if output is not None and output.suffix not in (".svg", ".png"):
-        raise snn.SnnReproError(f"{output}: its name must end in .svg or .png")
+    if output is not None:
+        figure.require_chart(output)
     network = snn.load(model, **chosen)
     images = apart(*read_images(data, "train"), MOST_IMAGES, _MOST_JUDGED)
     name = study or model.name
@@ -73,11 +74,7 @@ def tune(
         )
         click.echo(f"--from-study {storage} --study {name} --trial N")
     if output is not None:
-        from snnrepro.report.front import front_plot
-
-        drawn = front_plot(front, name)
-        with written_whole(output) as file:
-            file.write(drawn.png if output.suffix == ".png" else drawn.svg_file.encode())
+        figure.write(front_plot(front, name), output)
         click.echo(f"written: {output}", err=as_json)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence, Union
 
 from rich.table import Table
 
 from snnrepro.checking import results as check_results
 from snnrepro.checking.changes import changes
 from snnrepro.checking.summary import changes_as_text
+from snnrepro.errors import DataError
 from snnrepro.metrics import interval
 from snnrepro.thesis import results as results_json
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snnrepro.checking.changes import Change
+
+    Either = Union[check_results.Results, results_json.Results]
     from snnrepro.thesis.cells import Cell, Measured
     from snnrepro.thesis.results import Results
 
@@ -69,18 +72,36 @@ class Compared:
     as_dict: Callable[[], dict[str, Any]]
 
 
-def of_files(first: Path, second: Path) -> Compared:
-    """Return two files of results, or folders of reproductions, side by side.
+_MIXED = "results of a reproduction and of checks have nothing in common"
+
+
+def read_all(paths: Sequence[Path]) -> list[Either]:
+    """Return the results in files, or in folders of reproductions; all are of one kind.
 
     Raises
     ------
     DataError
-        One of them cannot be read.
+        One cannot be read, or some are of a reproduction and others of checks.
     """
-    if not first.is_dir() and check_results.is_one(first):
-        before, after = check_results.read(first), check_results.read(second)
-        changed = changes(before, after)
-        conditions = _unlike(before.made, after.made)
+    found: list[Either] = [
+        check_results.read(path) if check_results.is_one(path) else results_json.read(path) for path in paths
+    ]
+    if len(set(map(type, found))) > 1:
+        raise DataError(_MIXED)
+    return found
+
+
+def side_by_side(first: Either, second: Either) -> Compared:
+    """Return two results side by side.
+
+    Raises
+    ------
+    DataError
+        One is of a reproduction and the other of checks, or they are of checks of other models.
+    """
+    if isinstance(first, check_results.Results) and isinstance(second, check_results.Results):
+        changed = changes(first, second)
+        conditions = unlike(_flat(first.made), _flat(second.made))
 
         def show(console: Console) -> None:
             for name, (a, b) in conditions.items():
@@ -92,21 +113,25 @@ def of_files(first: Path, second: Path) -> Compared:
             show,
             lambda: {"conditions": conditions, "differences": [_change(one) for one in changed]},
         )
-    both = results_json.read(first), results_json.read(second)
-    found = as_dict(*both)
-    return Compared(found["agrees"], lambda console: print_comparison(*both, console), lambda: found)
+    if isinstance(first, check_results.Results) or isinstance(second, check_results.Results):
+        raise DataError(_MIXED)
+    found = as_dict(first, second)
+    return Compared(found["agrees"], lambda console: print_comparison(first, second, console), lambda: found)
 
 
 def _change(one: Change) -> dict[str, Any]:
     return {"model": one.model, "figure": one.figure, "first": one.before, "second": one.now, "interval": one.interval}
 
 
-def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what results were made with that is not the same in both."""
-    sides = [{**made, **made.get("libraries", {})} for made in (first, second)]
-    names = sorted({*sides[0], *sides[1]} - {"libraries"})
-    pairs = {name: (sides[0].get(name), sides[1].get(name)) for name in names}
+def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return both sides of what is not the same in both, None for what one has not, by name."""
+    pairs = {name: (first.get(name), second.get(name)) for name in sorted({*first, *second})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _flat(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results were made with, the libraries' versions beside the rest."""
+    return {**{name: value for name, value in made.items() if name != "libraries"}, **made.get("libraries", {})}
 
 
 def differences(first: Results, second: Results) -> list[Difference]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Callable
 
-from snnrepro.errors import DependencyError
+from snnrepro.errors import DataError, DependencyError
+from snnrepro.files import written_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
 INK = "#1b1f24"
@@ -107,6 +110,29 @@ class Plot:
         )
         head, _, body = self.svg.partition(">")
         return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><title>{escape(self.alt)}</title>{style}{body}\n'
+
+
+CHARTS = (".svg", ".png")
+"""What the name of a chart's file may end in."""
+
+
+def require_chart(path: Path) -> None:
+    """Refuse a file whose name asks for no form that a chart has.
+
+    Raises
+    ------
+    DataError
+        It ends in none of `CHARTS`.
+    """
+    if path.suffix not in CHARTS:
+        raise DataError(f"{path}: its name must end in {' or '.join(CHARTS)}")
+
+
+def write(plot: Plot, path: Path) -> None:
+    """Write a chart alone, in the form that the file's name asks for; see `require_chart`."""
+    require_chart(path)
+    with written_whole(path) as file:
+        file.write(plot.png if path.suffix == ".png" else plot.svg_file.encode())
 
 
 def draw(section: str, model: str, height: float, paint: Callable[[Figure], None], alt: str, caption: str) -> Plot:

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from rich.table import Table
 
 from snnrepro.checking import results as check_results
-from snnrepro.checking.changes import FIGURES
+from snnrepro.checking.changes import FIGURES, decimals
 from snnrepro.errors import DataError
-from snnrepro.report.comparison import own_accuracies, words
+from snnrepro.report.comparison import own_accuracies, unlike, words
 from snnrepro.report.figure import INK, draw
-from snnrepro.thesis import results as results_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
     from rich.console import Console
 
+    from snnrepro.report.comparison import Either
     from snnrepro.report.figure import Plot
 
 _PANEL = 1.5  # inches of the axes of one kind of figure
@@ -58,34 +56,24 @@ class Milestone:
         return self.commit[:7] or self.name
 
 
-def milestone(path: Path) -> Milestone:
-    """Return the figures of a file of either kind.
-
-    Raises
-    ------
-    DataError
-        It cannot be read.
-    """
-    if not path.is_dir() and check_results.is_one(path):
-        results = check_results.read(path)
+def milestone(name: str, results: Either) -> Milestone:
+    """Return the figures of results of either kind, read from a file of this name."""
+    if isinstance(results, check_results.Results):
         figures = {
-            (figure, name): float(result.figures[key])
-            for name, result in results.models.items()
+            (figure, model): float(result.figures[key])
+            for model, result in results.models.items()
             for figure, (key, _) in FIGURES.items()
             if result.figures.get(key) is not None
         }
         made = results.made
-        return Milestone(
-            path.name, str(made.get("date", "")), str(made.get("commit") or ""), _versions(results.made), figures
-        )
-    reproduced = results_json.read(path)
+        return Milestone(name, str(made.get("date", "")), str(made.get("commit") or ""), _versions(made), figures)
     measured = {
         ("accuracy", words(one.cell, n_steps)): value
-        for one in reproduced.measured
+        for one in results.measured
         for n_steps, value in own_accuracies(one).items()
     }
-    seconds = {("seconds", one.cell.describe()): one.seconds for one in reproduced.measured}
-    return Milestone(path.name, reproduced.finished, "", _versions(reproduced.environment), {**measured, **seconds})
+    seconds = {("seconds", one.cell.describe()): one.seconds for one in results.measured}
+    return Milestone(name, results.finished, "", _versions(results.environment), {**measured, **seconds})
 
 
 def _versions(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +112,7 @@ def print_history(milestones: Sequence[Milestone], console: Console) -> None:
     table.add_column("change", justify="right", no_wrap=True)
     for kind, what in _keys(milestones):
         values = [one.figures.get((kind, what)) for one in milestones]
-        digits = 2 if kind in ("accuracy", "loss", "seconds") else 0
+        digits = decimals(kind)
         cells = ["" if value is None else f"{value:,.{digits}f}" for value in values]
         known = [value for value in values if value is not None]
         table.add_row(f"{what}: {kind}", *cells, f"{known[-1] - known[0]:+,.{digits}f}" if len(known) > 1 else "")
@@ -132,11 +120,7 @@ def print_history(milestones: Sequence[Milestone], console: Console) -> None:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    moved = [
-        f"{name} {before.get(name)} -> {after.get(name)}"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    ]
+    moved = [f"{name} {old} -> {new}" for name, (old, new) in unlike(before, after).items()]
     return f"; {', '.join(moved)}" if moved else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,12 +36,16 @@ class Evaluation:
     loss : Loss or None
         What is lost to the trained network; without labels, the share of what is not its answer. None where the trained
         network was left out.
+    counts : numpy.ndarray or None
+        Of each image what the figure of merit is computed from, float64, ``(n_images, k)``: see `Task.counts`. None
+        where the trained network was left out.
     """
 
     task: Task
     spiking: Merit | None
     trained: Merit | None
     loss: Loss | None
+    counts: AnyArray | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers."""
@@ -92,4 +96,5 @@ def evaluate(
             done(part.share * len(some) / len(part.images))
     before: AnyArray = np.concatenate(answered)
     of_trained = None if wanted is None else meaning.merit(before, wanted)
-    return Evaluation(meaning, merit, of_trained, meaning.loss(before, answers, wanted))
+    loss = meaning.loss(before, answers, wanted)
+    return Evaluation(meaning, merit, of_trained, loss, meaning.counts(answers, before if wanted is None else wanted))

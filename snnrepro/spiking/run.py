@@ -135,6 +135,11 @@ class Run:
         return task.answers(self.scores_by_step)
 
     @property
+    def mean_spikes(self) -> float:
+        """The spikes of all neurons over all steps, mean over the images."""
+        return sum(float(counts.mean()) for counts in self.spike_counts.values())
+
+    @property
     def sparsity(self) -> float:
         """The share of a neuron's steps without a spike, over all neurons, steps and images."""
         possible = sum(self.n_neurons.values()) * int(self.steps_used.sum())

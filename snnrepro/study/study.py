@@ -137,8 +137,7 @@ def search(
             trial.set_user_attr("refused", "no better than one answer for all images")
             raise optuna.TrialPruned
         loss = meaning.loss(trained, answers, labels)
-        spikes = sum(float(counts.mean()) for counts in run.spike_counts.values())
-        for key, value in {"low": loss.low, "high": loss.high, "spikes": spikes}.items():
+        for key, value in {"low": loss.low, "high": loss.high, "spikes": run.mean_spikes}.items():
             trial.set_user_attr(key, float(value))
         return float(loss.points), float(chosen.n_steps), float(run.synaptic_operations.mean())
 

@@ -232,7 +232,7 @@ class Experiment:
             float(np.median(seconds)) * _N_INFERENCE / len(x),
             len(x),
             len(x),
-            spikes_per_image=sum(float(counts.mean()) for counts in run.spike_counts.values()),
+            spikes_per_image=run.mean_spikes,
             synaptic_operations=float(run.synaptic_operations.mean()),
             spread=spread_of({cell.n_steps: seconds}),
         )

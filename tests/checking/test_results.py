@@ -14,32 +14,21 @@ from snnrepro.checking.results import Result, Results, read, write
 from snnrepro.errors import DataError
 from snnrepro.metrics import lost_and_won
 from snnrepro.network.task import Task
-from tests.checking.test_plugin import BUDGET, CHECKS, MODEL, _loaded, run  # noqa: F401  # fixtures
-
-CLASSES = Task("classes", (3,))
-RIGHT = np.arange(200) % 10 != 0
-FIGURES = {"figure": "accuracy", "spiking": 90.0, "n_steps": 8, "spikes": 50.0, "operations": 1000.0, "seconds": 1.0}
-
-
-def _counts(right):
-    return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
-
-
-def _results(right=RIGHT, images="same", **figures):
-    spiking = 100.0 * float(np.mean(right))
-    return Results({"net": Result({**FIGURES, "spiking": spiking, **figures}, CLASSES, images, _counts(right))})
+from tests.helpers import check_results
+from tests.helpers.check_results import CLASSES, RIGHT
+from tests.helpers.inner_pytest import BUDGET, CHECKS, MODEL
 
 
 def _change(now, figure, limit=None, before=None):
     limits = [] if limit is None else [changes.limit(limit)]
-    found = changes.changes(before or _results(), now, limits)
+    found = changes.changes(before or check_results.results(), now, limits)
     return next(one for one in found if one.figure == figure)
 
 
 def test_results_survive_a_file(tmp_path):
-    write(replace(_results(), made={"date": "2026-11-27", "commit": "abc"}), tmp_path / "ref.json")
+    write(replace(check_results.results(), made={"date": "2026-11-27", "commit": "abc"}), tmp_path / "ref.json")
     again = read(tmp_path / "ref.json")
-    before, after = _results().models["net"], again.models["net"]
+    before, after = check_results.results().models["net"], again.models["net"]
     assert (after.figures, after.task, after.images) == (before.figures, CLASSES, "same")
     assert after.counts.tobytes() == before.counts.tobytes()
     assert again.made["commit"] == "abc"
@@ -80,14 +69,14 @@ def test_a_file_that_is_none_is_refused_with_its_name(tmp_path, broken):
 def test_accuracies_on_the_same_images_are_compared_image_by_image():
     worse = RIGHT.copy()
     worse[1:9] = False
-    change = _change(_results(worse), "accuracy")
+    change = _change(check_results.results(worse), "accuracy")
     assert change.change == pytest.approx(-4.0)
     oracle = lost_and_won(RIGHT, worse)
     assert change.interval == (-oracle.high, -oracle.low)
-    shuffled = _change(_results(np.roll(RIGHT, 1)), "accuracy")
+    shuffled = _change(check_results.results(np.roll(RIGHT, 1)), "accuracy")
     assert shuffled.change == 0.0
     assert shuffled.interval[1] > 3.0, "as many answers are right, but others: the interval is wide"
-    assert _change(_results(worse, images="others"), "accuracy").interval is None
+    assert _change(check_results.results(worse, images="others"), "accuracy").interval is None
 
 
 @pytest.mark.parametrize(
@@ -104,7 +93,7 @@ def test_accuracies_on_the_same_images_are_compared_image_by_image():
     ],
 )
 def test_a_figure_may_get_worse_by_its_limit_and_no_more(figures, limit, too_much):
-    now = _results(**figures)
+    now = check_results.results(**figures)
     assert _change(now, limit.partition(":")[0], limit).is_too_much is too_much
 
 
@@ -115,7 +104,7 @@ def test_accuracy_may_get_worse_by_its_limit_in_points(wrong, limit, too_much):
         now[np.flatnonzero(RIGHT)[:wrong]] = False
     else:
         now[np.flatnonzero(~RIGHT)[:-wrong]] = True
-    assert _change(_results(now), "accuracy", f"accuracy:{limit}").is_too_much is too_much
+    assert _change(check_results.results(now), "accuracy", f"accuracy:{limit}").is_too_much is too_much
 
 
 @pytest.mark.parametrize("text", ["accuracy", "accuracy:", "accuracy:much", "joy:1", "spikes:-1", "spikes:nan", ":1"])
@@ -127,14 +116,14 @@ def test_a_limit_that_says_nothing_is_refused(text):
 def test_a_reference_without_the_model_is_refused():
     other = Results({"other": Result({})})
     with pytest.raises(DataError, match="measured now net, in the reference other"):
-        changes.changes(other, _results())
+        changes.changes(other, check_results.results())
 
 
 def test_markdown_csv_and_dashboards_have_the_figures(tmp_path):
     results = Results(
-        {"a|b": _results().models["net"]}, {"commit": "abc", "libraries": {"numpy": "2.0", "nengo": None}}
+        {"a|b": check_results.results().models["net"]}, {"commit": "abc", "libraries": {"numpy": "2.0", "nengo": None}}
     )
-    changed = changes.changes(results, Results({"a|b": _results(operations=2000.0).models["net"]}))
+    changed = changes.changes(results, Results({"a|b": check_results.results(operations=2000.0).models["net"]}))
     for name in ("summary.md", "table.csv", "board.json"):
         exports.write(tmp_path / name, results, changed)
     markdown = (tmp_path / "summary.md").read_text().splitlines()
@@ -161,11 +150,11 @@ def test_markdown_csv_and_dashboards_have_the_figures(tmp_path):
 def test_githubs_job_summary_is_added_to(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step_summary_1"))
     (tmp_path / "step_summary_1").write_text("before\n")
-    exports.write(tmp_path / "step_summary_1", _results())
+    exports.write(tmp_path / "step_summary_1", check_results.results())
     assert (tmp_path / "step_summary_1").read_text().startswith("before\n### Spiking networks\n\n| model |")
 
 
-def test_a_session_saves_and_the_next_one_compares(run, pytester):  # noqa: F811
+def test_a_session_saves_and_the_next_one_compares(run, pytester):
     run(*MODEL, *BUDGET, "--snn-save", "ref.json").assert_outcomes(passed=CHECKS)
     limits = ("--snn-compare", "ref.json", "--snn-fail", "accuracy:0", "--snn-fail", "operations:0%")
     same = run(*MODEL, *BUDGET, *limits)
@@ -186,7 +175,7 @@ def test_a_session_saves_and_the_next_one_compares(run, pytester):  # noqa: F811
     assert run(*MODEL, *BUDGET, *limits).ret == 0, "the reference is as it was"
 
 
-def test_what_was_not_measured_fails_its_limit(run):  # noqa: F811
+def test_what_was_not_measured_fails_its_limit(run):
     run(*MODEL, *BUDGET, "--snn-save", "ref.json")
     result = run(*MODEL, *BUDGET, "--snn-compare", "ref.json", "--snn-fail", "accuracy:1", "-k", "archives")
     assert result.ret == 1
@@ -201,14 +190,14 @@ def test_what_was_not_measured_fails_its_limit(run):  # noqa: F811
         (("--snn-export", "table.xlsx"), "*must end in one of*"),
     ],
 )
-def test_what_cannot_be_compared_or_written_is_refused_before_any_work(run, options, told):  # noqa: F811
+def test_what_cannot_be_compared_or_written_is_refused_before_any_work(run, options, told):
     result = run(*MODEL, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([told])
 
 
 @pytest.mark.slow
-def test_workers_save_what_one_process_saves(run, pytester):  # noqa: F811
+def test_workers_save_what_one_process_saves(run, pytester):
     pytest.importorskip("xdist")
     run(*MODEL, *BUDGET, "--snn-save", "one.json", how="subprocess")
     run(*MODEL, *BUDGET, "--snn-save", "two.json", "-n", "2", how="subprocess")

@@ -10,7 +10,6 @@ import pytest
 import snnrepro as snn
 from snnrepro.errors import ArchiveError, DataError
 from snnrepro.simulators.plain import spike_trains
-from tests.checking.test_plugin import _loaded, run  # noqa: F401  # fixtures
 from tests.helpers import model_files
 from tests.helpers.event_cases import small
 
@@ -92,7 +91,7 @@ def test_a_damaged_file_is_refused(case, tmp_path):
             snn.SpikeSnapshot.load(tmp_path / name)
 
 
-def test_a_failing_assertion_names_the_spike(run, pytester, case):  # noqa: F811
+def test_a_failing_assertion_names_the_spike(run, pytester, case):
     spiking, x = case
     spiking.save(pytester.path / "spiking.npz")
     snn.SpikeSnapshot.take(spiking, 0.5 * x).save(pytester.path / "spikes.npz")

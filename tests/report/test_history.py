@@ -10,8 +10,9 @@ import pytest
 
 from snnrepro.checking.results import write
 from snnrepro.errors import DataError
-from snnrepro.report import history
-from tests.checking.test_results import RIGHT, _results
+from snnrepro.report import comparison, history
+from tests.helpers import check_results
+from tests.helpers.check_results import RIGHT
 from tests.helpers.command_line import run_command
 
 
@@ -21,9 +22,9 @@ def files(tmp_path):
     worse = RIGHT.copy()
     worse[1:19] = False
     given = {
-        "b.json": ("2026-01-01", "aaa", "1.0", _results()),
-        "c.json": ("2026-02-01", "bbb", "1.0", _results(operations=900.0)),
-        "a.json": ("2026-03-01", "ccc", "2.0", _results(worse)),
+        "b.json": ("2026-01-01", "aaa", "1.0", check_results.results()),
+        "c.json": ("2026-02-01", "bbb", "1.0", check_results.results(operations=900.0)),
+        "a.json": ("2026-03-01", "ccc", "2.0", check_results.results(worse)),
     }
     for name, (date, commit, numpy, results) in given.items():
         made = {"date": date, "commit": commit, "python": "3.11", "libraries": {"numpy": numpy}}
@@ -71,7 +72,8 @@ def test_the_chart_is_written(files, tmp_path, name):
 
 
 def test_a_chart_has_a_panel_for_each_kind_and_the_lines_that_moved_most(files):
-    milestones = history.in_order([history.milestone(path) for path in files])
+    found = zip(files, comparison.read_all(files))
+    milestones = history.in_order([history.milestone(path.name, results) for path, results in found])
     many = [
         replace(one, figures={("seconds", f"net {k}"): float(k * place) for k in range(9)})
         for place, one in enumerate(milestones)
