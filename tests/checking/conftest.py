@@ -31,6 +31,8 @@ def run(pytester, _loaded, monkeypatch):
     """Run pytest in an empty folder that holds a model, its images and what is written there."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # a pytest of its own is no worker of ours
         monkeypatch.delenv(name, raising=False)
+    for name in ("CI", "BUILD_NUMBER"):  # with either, pytest's closing summary repeats every message whole
+        monkeypatch.delenv(name, raising=False)
     # Where something has imported setuptools, its own copies are on the path, and a plugin of pytest is among them.
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if Path(folder).name != "_vendor"])
     model_files.write(pytester.path)
