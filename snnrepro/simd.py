@@ -151,6 +151,18 @@ def fma(_: Typing, u: _VectorType, v: _VectorType, w: _VectorType) -> Emitted:
 
 
 @intrinsic
+def to_multiple(_: Typing, u: _VectorType, unit: _VectorType) -> Emitted:
+    """Return the nearest multiple of `unit`, a power of two; of two as near, the even one."""
+
+    def emit(code: _Code, number: Value, of: Value) -> Value:
+        kind = ir.FunctionType(u.floats, [u.floats])
+        nearest = cgutils.get_or_insert_function(code.builder.module, kind, f"llvm.rint.v{u.lanes}f32")
+        return code.builder.fmul(code.builder.call(nearest, [code.builder.fdiv(number, of)]), of)
+
+    return _emitted(u(u, u), emit)
+
+
+@intrinsic
 def ge(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
     """Return where ``u >= v``, one bit per lane, the first lane lowest."""
     word = ir.IntType(u.lanes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,7 @@ from snnrepro.network.task import task_of
 from snnrepro.spiking.archive import FORMAT as SPIKING
 from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.spiking.evaluate import evaluate
+from snnrepro.spiking.fixed_point import FLOAT, WEIGHTS
 from snnrepro.spiking.functions import fits
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
@@ -46,7 +47,6 @@ from snnrepro.user_images import read_images
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray
     from snnrepro.spiking.evaluate import Evaluation
-    from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.schedule import Schedule
 
 
@@ -65,7 +65,9 @@ def inspect(model: Path, chosen: dict[str, Any], calibration: Path | None, as_js
     Example: snnrepro inspect model.onnx
     """
     try:
-        network, fitted = _trained(model, chosen)
+        spiking = _spiking(model, chosen)
+        network = snn.load(model, **chosen) if spiking is None else spiking.trained
+        fitted = None if spiking is None else spiking.functions
         schedule = prepare(network)
         if calibration is not None:
             fitted = fits(network, checked_images(read_images(calibration, "train")[0], network.input_shape))
@@ -75,19 +77,20 @@ def inspect(model: Path, chosen: dict[str, Any], calibration: Path | None, as_js
         else:
             click.echo(error)
         sys.exit(1)
+    simulated = {} if spiking is None else {"weights": spiking.weights}
     if as_json:
-        print_json({"convertible": True, **layers_as_dict(network, fitted), **_counted(schedule)})
-    else:
-        print_layers(network, fitted)
-        _print_counted(schedule)
+        print_json({"convertible": True, **layers_as_dict(network, fitted), **_counted(schedule), **simulated})
+        return
+    print_layers(network, fitted)
+    _print_counted(schedule)
+    if spiking is not None and spiking.fixed is not None:
+        click.echo(f"simulated with {spiking.weights} weights, exact for at least {spiking.fixed.most_steps} steps")
 
 
-def _trained(model: Path, chosen: dict[str, Any]) -> tuple[snn.Network, Mapping[str, Fit] | None]:
-    """Return the trained network, and of a spiking one's archive what its functions are fitted by."""
-    if model.suffix == ".npz" and archive.kind_of(model) == SPIKING and not any(chosen.values()):
-        spiking = snn.load_spiking(model)
-        return spiking.trained, spiking.functions
-    return snn.load(model, **chosen), None
+def _spiking(model: Path, chosen: dict[str, Any]) -> snn.SpikingNetwork | None:
+    """Return a spiking network whose archive is given as a model, or None."""
+    is_spiking = model.suffix == ".npz" and archive.kind_of(model) == SPIKING and not any(chosen.values())
+    return snn.load_spiking(model) if is_spiking else None
 
 
 @click.command(epilog=f"{options.MODEL_IS} {options.IMAGES_ARE}")
@@ -109,6 +112,13 @@ def _trained(model: Path, chosen: dict[str, Any]) -> tuple[snn.Network, Mapping[
     show_default=True,
     help="Largest share of the multiply-adds in parts that stay as they are, not spiking.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default=FLOAT,
+    show_default=True,
+    help="Rounded, all sums are exact: every simulator gives the same spikes.",
+)
 @options.task
 @options.as_json
 def convert(
@@ -124,6 +134,7 @@ def convert(
     study: str | None,
     trial: int | None,
     most_as_is: float,
+    weights: str,
     task: str | None,
     as_json: bool,
 ) -> None:
@@ -156,6 +167,7 @@ def convert(
             task,
             progress=advance,
             most_as_is=most_as_is,
+            weights=weights,
         )
     spiking.save(output)
     evaluation = None if x is None else _on_calibration(spiking, x, y)

@@ -73,8 +73,14 @@ def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[s
 def mean_outputs(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
     """Return what every population averages over its steps, and the scores, ``(n_images, *shape)`` by name.
 
-    Steps count as in the readout: step t by ``growth ** -t``.
+    Steps count as in the readout: step t by ``growth ** -t``. In fixed point, too, they are in the units of the trained
+    network.
     """
+    if spiking.fixed is not None:
+        means = mean_outputs(spiking.simulated, x)
+        scores = means.pop(spiking.simulated.network.nodes[-1].name)
+        scaled = {name: value * spiking.populations[name].amplitude for name, value in means.items()}
+        return {**scaled, spiking.network.nodes[-1].name: scores}
     stepper, readout = Stepper(spiking, x, keep=False), Readout(spiking)
     sums = {name: np.zeros((len(x), *spiking.network.shapes[name]), np.float64) for name in spiking.populations}
     weights = step_weights(spiking.growth, spiking.n_steps)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Mapping
 
+import numpy as np
+
 from snnrepro.errors import ArchiveError
 from snnrepro.network import archive
+from snnrepro.spiking.fixed_point import FixedPoint
 from snnrepro.spiking.network import SpikingNetwork
 from snnrepro.spiking.neurons import CONSTANTS, IF, LIF, Population
 from snnrepro.spiking.piecewise import Fit
@@ -56,6 +59,7 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
         "provenance": dict(spiking.provenance),
         **({} if spiking.task is None else {"task": spiking.task}),
         **({"functions": {name: asdict(one) for name, one in spiking.functions.items()}} if spiking.functions else {}),
+        **({} if spiking.fixed is None else {"fixed": _declared(spiking.fixed, arrays)}),
         **{name: getattr(spiking, name) for name in _SCALARS},
     }
     archive.write(path, header, arrays)
@@ -99,15 +103,34 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         arrays = {field: archive.read_declared(opened, declared) for field, declared in entry["arrays"].items()}
         populations[str(name)] = Population(model(**constants), **arrays)
     correction = header["correction"]
-    return SpikingNetwork(
+    spiking = SpikingNetwork(
         network=archive.rebuild(opened, header),
         populations=populations,
         correction=None if correction is None else archive.read_declared(opened, correction),
         provenance=header["provenance"],
         task=header.get("task"),
         functions={str(name): _fit(entry) for name, entry in header.get("functions", {}).items()},
+        fixed=_fixed(opened, header["fixed"]) if "fixed" in header else None,
         **{name: header[name] for name in _SCALARS},
     )
+    assert spiking.simulated  # it can be written: all exponents are there, and fit
+    return spiking
+
+
+def _declared(fixed: FixedPoint, arrays: dict[str, AnyArray]) -> dict[str, Any]:
+    exponents = {
+        name: archive.declare(exponent.astype(np.float32), f"exponents.{index}", arrays)
+        for index, (name, exponent) in enumerate(sorted(fixed.exponents.items()))
+    }
+    return {**vars(fixed), "exponents": exponents}
+
+
+def _fixed(opened: zipfile.ZipFile, entry: Mapping[str, Any]) -> FixedPoint:
+    exponents = {
+        str(name): archive.read_declared(opened, declared).astype(np.int64)
+        for name, declared in entry["exponents"].items()
+    }
+    return FixedPoint(**{**entry, "exponents": exponents})
 
 
 def _fit(entry: Mapping[str, Any]) -> Fit:

@@ -7,7 +7,7 @@ biases stay as trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Mapping
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from snnrepro.errors import ModelError
 from snnrepro.spiking.fit import FINE, constants_of
+from snnrepro.spiking.fixed_point import FLOAT, FixedPoint, image_range
 from snnrepro.spiking.neurons import IF, Population, growth_of
+from snnrepro.spiking.rounding import Writer
 from snnrepro.spiking.run import layers_in_turn, step_weights
 
 if TYPE_CHECKING:
@@ -33,13 +35,14 @@ class Calibrated:
     """What calibration chose, on so many images: populations by rectifier, and a constant for the readout.
 
     `correction` is the mean error of the readout without it, `error` the mean squared one with it; after tuning, what
-    lowered the error that `Tuning` names, and that error.
+    lowered the error that `Tuning` names, and that error. `fixed` is how weights were rounded; None for float32.
     """
 
     populations: dict[str, Population]
     correction: FloatArray
     error: float
     n_images: int
+    fixed: FixedPoint | None = None
 
 
 class Calibration:
@@ -59,7 +62,15 @@ class Calibration:
         self._targets, self._n_steps, self._shelf = targets, n_steps, shelf
         self._schedule, self._x, self._samples = targets.schedule, targets.x, targets.samples
 
-    def fit(self, recipe: Recipe, neuron: IF, progress: Progress = lambda _: None, grid: Grid = FINE) -> Calibrated:
+    def fit(
+        self,
+        recipe: Recipe,
+        neuron: IF,
+        progress: Progress = lambda _: None,
+        grid: Grid = FINE,
+        weights: str = FLOAT,
+        given: Mapping[str, Population] | None = None,
+    ) -> Calibrated:
         """Fit every population, in order.
 
         Parameters
@@ -72,6 +83,11 @@ class Calibration:
             Called with the fraction of the work done since the last call.
         grid : Grid
             What is tried, where constants are fitted.
+        weights : str
+            What weights are rounded to, of `snnrepro.spiking.fixed_point.WEIGHTS`: each layer's before the neurons that
+            read it are fitted, so that their constants make up for it.
+        given : mapping of str to Population, optional
+            Neurons that are fitted already; their constants are rounded.
 
         Raises
         ------
@@ -83,27 +99,49 @@ class Calibration:
         Calibrated
             For each rectifier a population with one constant per channel (axis 0 of its shape).
         """
-        given = None if recipe.fit is None else self._given(recipe)
+        if given is None and recipe.fit is not None:
+            given = self._given(recipe)
         layers = layers_in_turn(self._schedule, self._x, self._n_steps, recipe.dt, self._shelf)
-        weights = step_weights(neuron.growth if given is None else growth_of(given), self._n_steps)
+        of_steps = step_weights(neuron.growth if given is None else growth_of(given), self._n_steps)
+        writer = None if weights == FLOAT else self._writer(weights, neuron.retention(recipe.dt))
         graded = set(layers.graded())
         share = 1 / (2 * len(self._samples) + len(graded) + 1)
 
         def done(fraction: float) -> None:
             progress(share * fraction)
 
+        def written(name: str) -> None:
+            if writer is not None:
+                writer.write_until(name)
+                layers.go_on(writer.schedule())
+
         populations: dict[str, Population] = {}
         for node in self._schedule.nodes:
             if node.name in self._samples:
+                written(node.name)
                 if given is None:
-                    populations[node.name] = self._population(layers, recipe, neuron, node, weights, done, grid)
+                    simulated = self._population(layers, recipe, neuron, node, of_steps, done, grid)
                 else:
-                    populations[node.name] = given[node.name]
+                    simulated = given[node.name]
                     done(1.0)
-                layers.fire(node.name, populations[node.name], done)
+                populations[node.name] = simulated
+                if writer is not None:
+                    populations[node.name], simulated = writer.fired(node.name, simulated, recipe.dt)
+                layers.fire(node.name, simulated, done)
             elif node.name in graded:
+                written(node.name)
                 layers.keep(node.name, done)
-        return self._calibrated(layers, populations, weights.astype(np.float32), done)
+        if self._schedule.readout not in {*self._samples, *graded}:
+            written(self._schedule.readout)
+        elif writer is not None:
+            layers.go_on(writer.schedule())
+        calibrated = self._calibrated(layers, populations, of_steps.astype(np.float32), done)
+        return calibrated if writer is None else replace(calibrated, fixed=writer.fixed(populations, self._n_steps))
+
+    def _writer(self, weights: str, retention: float) -> Writer:
+        total = float(np.sum(max(1.0, retention) ** np.arange(self._n_steps)))
+        unit, most = image_range(self._x)
+        return Writer(self._schedule, FixedPoint(weights, unit, most, {}, self._n_steps), total)
 
     def _given(self, recipe: Recipe) -> dict[str, Population]:
         """Return the populations that a recipe fits by itself."""

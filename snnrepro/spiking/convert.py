@@ -17,6 +17,7 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.checks import is_count, is_number
+from snnrepro.spiking.fixed_point import FLOAT, WEIGHTS, require_fixed_point
 from snnrepro.spiking.functions import fits, summary
 from snnrepro.spiking.images import described, warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
@@ -24,7 +25,7 @@ from snnrepro.spiking.neurons import IF, LIF, Population, growth_of
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import Recipe, recipe_named
 from snnrepro.spiking.run import within
-from snnrepro.spiking.schedule import curved_inside
+from snnrepro.spiking.schedule import curved_inside, is_maximum
 from snnrepro.spiking.shelf import Shelf
 from snnrepro.spiking.synops import shares
 from snnrepro.user_images import gathered
@@ -66,6 +67,7 @@ def convert(
     task: str | None = None,
     progress: Progress | None = None,
     most_as_is: float = 0.5,
+    weights: str = FLOAT,
 ) -> SpikingNetwork:
     """Turn a trained network into a spiking one, without retraining.
 
@@ -96,6 +98,9 @@ def convert(
     most_as_is : float
         The largest share of the multiply-adds, from 0 to 1, that may lie in parts of the model that are no spiking
         network but stay as they are (see `snnrepro.network.layers.OnnxPart`).
+    weights : str
+        "float32", as trained, or "int16" or "int8": rounded, so that every sum is exact and all simulators give the
+        same spikes. Neurons are fitted to the rounded weights.
 
     Returns
     -------
@@ -143,6 +148,8 @@ def convert(
         from snnrepro.spiking.tune import require_differentiable
 
         require_differentiable(schedule)
+    if weights not in WEIGHTS:
+        raise ModelError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
     if not any(isinstance(node.layer, ReLU) for node in schedule.nodes):
         raise ModelError(
             "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
@@ -167,6 +174,8 @@ def convert(
     if fitted:
         schedule, done = prepare(network, fitted), within(done, 1 - _OF_FUNCTIONS)
     is_fitted = _is_fitted(chosen)
+    if weights != FLOAT:
+        require_fixed_point(schedule, chosen)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if x is None and max_loss is not None:
         raise DataError("max_loss needs calibration images")
@@ -174,7 +183,9 @@ def convert(
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     with Shelf(_ROOM) as shelf:
         is_classes = meaning.name == "classes"
-        fitting = None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf, is_classes)
+        fitting = (
+            None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf, is_classes, weights)
+        )
         if x is None or max_loss is None:
             n_steps = DEFAULT_N_STEPS if n_steps is None else n_steps
             return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, done)
@@ -246,7 +257,7 @@ def _convert(
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
     if fitted:
         provenance["functions"] = summary(fitted)
-    correction = None
+    correction = fixed = None
     if not _is_fitted(recipe):
         assert isinstance(recipe.neuron, LIF)
         populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
@@ -263,6 +274,9 @@ def _convert(
                 "more calibration images, keep them nearer to the trained ones"
             )
         correction = calibrated.correction if recipe.corrects_readout else None
+        fixed = calibrated.fixed
+        if fixed is not None:
+            provenance.update(weights=fixed.weights, exact_for_steps=fixed.most_steps)
         growth = growth_of(populations)
         provenance.update(calibration_images=calibrated.n_images, growth=growth, images=fitting.images)
     return SpikingNetwork(
@@ -277,6 +291,7 @@ def _convert(
         provenance,
         task,
         fitted,
+        fixed,
     )
 
 
@@ -300,11 +315,12 @@ def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[
 class _Fitting:
     """The neurons of one network, fitted on the same images for whatever numbers of steps."""
 
-    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf, is_classes: bool) -> None:
+    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf, is_classes: bool, weights: str) -> None:
         from snnrepro.spiking.targets import Activations  # loads Numba, which reading a network need not wait for
 
         self._activations, self._shelf = Activations(schedule, x, shelf), shelf
         self._schedule, self._x, self._is_classes = schedule, x, is_classes
+        self._weights = weights
         self._made: dict[Any, Calibrated] = {}
         self.images = described(x)
 
@@ -320,7 +336,7 @@ class _Fitting:
 
         neuron = recipe.neuron if isinstance(recipe.neuron, IF) else IF()  # another is one that `recipe.fit` leaves out
         growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
-        if recipe.threshold != "fitted" or recipe.fit is not None:
+        if recipe.threshold != "fitted" or recipe.fit is not None or self._keeps_its_growth():
             growths = [neuron.growth]
         elif guess:
             growths = growths[-1:]
@@ -337,13 +353,28 @@ class _Fitting:
             progress, left = within(progress, 1 - _OF_TUNING), within(progress, _OF_TUNING)
         grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
         best = min((fit(targets, growth, grid, share) for growth in growths), key=lambda made: made.error)
-        return self._tuned(best, recipe, n_steps, left) if tunes else best
+        return self._tuned(best, recipe, targets, n_steps, left) if tunes else best
 
-    def _tuned(self, calibrated: Calibrated, recipe: Recipe, n_steps: int, progress: Progress) -> Calibrated:
+    def _keeps_its_growth(self) -> bool:
+        """Whether a growing membrane is not tried: a maximum of what grows is not exact in fixed point."""
+        driven = self._schedule.driven
+        return self._weights != FLOAT and any(is_maximum(node) and node.name in driven for node in self._schedule.nodes)
+
+    def _tuned(
+        self, calibrated: Calibrated, recipe: Recipe, targets: Targets, n_steps: int, progress: Progress
+    ) -> Calibrated:
+        from snnrepro.spiking.calibrate import Calibration
         from snnrepro.spiking.tune import Tuning
 
         tuning = Tuning(self._schedule, self._x, calibrated, recipe, n_steps, self._is_classes)
-        return tuning.run(recipe.passes, progress)
+        tuned = tuning.run(recipe.passes, progress)
+        if self._weights == FLOAT:
+            return tuned
+        neuron = next(population.neuron for population in tuned.populations.values())
+        assert isinstance(neuron, IF)
+        rounding = Calibration(targets, n_steps, self._shelf)
+        rounded = rounding.fit(recipe, neuron, weights=self._weights, given=tuned.populations)
+        return replace(rounded, correction=tuned.correction)
 
     def _fit(
         self, recipe: Recipe, neuron: IF, n_steps: int, targets: Targets, growth: float, grid: Grid, progress: Progress
@@ -351,9 +382,10 @@ class _Fitting:
         from snnrepro.spiking.calibrate import Calibration
 
         key = n_steps, growth, targets, grid
+        weights = FLOAT if recipe.passes else self._weights  # what is tuned is rounded afterwards
         if key in self._made:
             progress(1.0)
         else:
             calibration = Calibration(targets, n_steps, self._shelf)
-            self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), progress, grid)
+            self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), progress, grid, weights)
         return self._made[key]

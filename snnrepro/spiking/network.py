@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,8 +14,10 @@ from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
+from snnrepro.spiking.fixed_point import FLOAT
 from snnrepro.spiking.functions import names_of_terms, with_functions
 from snnrepro.spiking.neurons import CONSTANTS, growth_of
+from snnrepro.spiking.rounding import in_fixed_point
 from snnrepro.spiking.schedule import Schedule, schedule_of
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.graph import Network
+    from snnrepro.spiking.fixed_point import FixedPoint
     from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress, Run
@@ -63,6 +67,8 @@ class SpikingNetwork:
         What the scores mean, of `snnrepro.network.task.TASKS`; None if its output says so.
     functions : mapping of str to Fit
         What the functions of one number that neurons or weights stand behind are fitted by, by the node's name.
+    fixed : FixedPoint or None
+        How weights are rounded where `simulated` is in fixed point; None where they are float32, as trained.
     schedule : Schedule
         When each value is computed; follows from `network`.
 
@@ -83,6 +89,7 @@ class SpikingNetwork:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     task: str | None = None
     functions: Mapping[str, Fit] = field(default_factory=dict)
+    fixed: FixedPoint | None = None
     schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +124,20 @@ class SpikingNetwork:
     def trained(self) -> Network:
         """The trained network: `network`, with every function in the place of the rectifiers that are fitted to it."""
         return with_functions(self.network, self.functions) if self.functions else self.network
+
+    @cached_property
+    def simulated(self) -> SpikingNetwork:
+        """What simulators run: itself, or in fixed point the network of rounded weights, whose spikes are 1."""
+        if self.fixed is None:
+            return self
+        network, populations = in_fixed_point(self.schedule, self.populations, self.fixed, self.dt)
+        readout = schedule_of(network).readout
+        return replace(self, network=network, readout=readout, populations=populations, functions={}, fixed=None)
+
+    @property
+    def weights(self) -> str:
+        """What weights are in a simulation: "float32", as trained, or rounded to "int16" or "int8"."""
+        return FLOAT if self.fixed is None else self.fixed.weights
 
     @property
     def n_neurons(self) -> dict[str, int]:

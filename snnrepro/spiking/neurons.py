@@ -254,7 +254,7 @@ Neuron = Union[IF, LIF]
 
 CONSTANTS = ("threshold", "amplitude", "initial_potential", "bias", "subtracted")
 """The arrays of a population; broadcast against the layer's shape."""
-_ABOVE_0 = ("threshold", "amplitude", "subtracted")
+_ABOVE_0 = ("threshold", "amplitude", "subtracted", "unit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +277,9 @@ class Population:
     subtracted : numpy.ndarray
         What a spike takes from the membrane potential of an `IF` that is reset by subtraction, as `threshold`; the
         amplitude if left out.
+    unit : numpy.ndarray or None
+        Powers of two, as `threshold`: after it grew or leaked, the membrane potential of an `IF` is rounded to the
+        nearest multiple of it (of two as near, the even one), as in fixed point. None for no rounding.
 
     Raises
     ------
@@ -290,11 +293,12 @@ class Population:
     initial_potential: FloatArray
     bias: FloatArray
     subtracted: FloatArray = None  # type: ignore[assignment]  # set below
+    unit: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.subtracted is None:
             object.__setattr__(self, "subtracted", self.amplitude)
-        for name in CONSTANTS:
+        for name in CONSTANTS if self.unit is None else (*CONSTANTS, "unit"):
             object.__setattr__(self, name, _constants(name, getattr(self, name)))
 
     def mean_output(self, z: Any, dt: float) -> FloatArray:

@@ -166,6 +166,12 @@ def simulate(
     options = {} if early_exit is None else {"early_exit": early_exit}
     if options and simulator != "event":
         raise ModelError(f"early_exit is an option of the simulator 'event' alone, not of {simulator!r}")
+    if spiking.fixed is not None and n_steps > spiking.fixed.most_steps:
+        raise DataError(
+            f"n_steps={n_steps}: the sums of its {spiking.weights} weights are certainly exact for "
+            f"{spiking.fixed.most_steps} steps; convert it for more of them"
+        )
+    spiking = spiking.simulated
     parts = in_parts(x, spiking.network.input_shape, None if executor is None else SENT_NUMBERS)
     first = next(parts)
     warn_of_unlike(sample(x, first), spiking.provenance.get("images"))

@@ -42,6 +42,8 @@ class IFState:
         neuron, population, v = self._neuron, self._population, self.potential
         if self._retention != 1:
             v *= self._retention
+            if population.unit is not None:
+                v[...] = np.rint(v / population.unit) * population.unit
         v += z
         v += population.bias
         if neuron.max_spikes == 1:

@@ -16,6 +16,7 @@ from snnrepro.network.layers.elementwise import (
     LeakyReLU,
     Multiply,
     ReLU,
+    Round,
     Sigmoid,
     Softmax,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "ReLU",
     "Reduce",
     "Reshape",
+    "Round",
     "Select",
     "Sigmoid",
     "Softmax",

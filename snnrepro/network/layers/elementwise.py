@@ -42,6 +42,45 @@ class Affine(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class Round(Layer):
+    """The nearest multiple of a unit (of two as near, the even one), within bounds: a number that few bits can hold.
+
+    A spiking network in fixed point has it before and behind what the image alone decides.
+
+    Attributes
+    ----------
+    unit : numpy.ndarray
+        float32 above 0, broadcast against the value without its batch axis; with powers of two, rounding is exact.
+    most : float
+        The largest size of a result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from snnrepro.network.layers import Round
+    >>> Round(np.float32(0.25), 1.0)(np.float32([[0.3, -0.4, 7]]))
+    array([[ 0.25, -0.5 ,  1.  ]], dtype=float32)
+    """
+
+    unit: FloatArray
+    most: float
+
+    def __post_init__(self) -> None:
+        self._check_array("unit", _CONSTANT)
+        if not (self.unit > 0).all():
+            self._refuse("unit", "numbers above 0")
+        self._check_number("most", above=0)
+
+    def _shape(self, shape: Shape) -> Shape:
+        return _widened(shape, self.unit.shape)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        most = np.float32(self.most)
+        rounded: FloatArray = np.clip(np.rint(x / self.unit) * self.unit, -most, most)
+        return rounded
+
+
+@dataclass(frozen=True, eq=False)
 class ReLU(Layer):
     """Rectifier: ``y = min(max(x, 0), maximum)``; in the spiking network, a layer of neurons.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Container, Iterable, Mapping
 
 import numpy as np
 
+from snnrepro.network.channels import channel_axis
 from snnrepro.network.convolve import evaluate_nodes
 from snnrepro.network.indexing import moved, moves_entries, reduced, windows
 from snnrepro.network.layers import Dense, MaxPool, Reduce, ReLU
@@ -29,7 +30,6 @@ from snnrepro.simulators.event.stages import (
 from snnrepro.simulators.event.values import Input
 from snnrepro.simulators.event.weights import (
     bias_of,
-    channel_axis,
     linear,
     linear_layer,
     linear_of_all,
@@ -41,8 +41,9 @@ from snnrepro.spiking.synops import fan_outs
 
 if TYPE_CHECKING:
     from snnrepro.arrays import IntArray
+    from snnrepro.network.channels import LinearLayer
     from snnrepro.network.graph import Node
-    from snnrepro.simulators.event.weights import Linear, LinearLayer
+    from snnrepro.simulators.event.weights import Linear
     from snnrepro.spiking.network import SpikingNetwork
     from snnrepro.spiking.neurons import Population
     from snnrepro.spiking.schedule import Schedule
@@ -116,6 +117,12 @@ class Builder:
             layout = layout_of(self._shapes[name], self._axis(self._nodes[name]))
             self._packed[name] = pack_population(population, self._dt, layout, current)
         return self._packed[name]
+
+    def go_on(self, schedule: Schedule) -> None:
+        """Go on with a network of which what was packed so far is the same."""
+        self.schedule, self._shapes = schedule, schedule.network.shapes
+        self._nodes = {node.name: node for node in schedule.nodes}
+        self._linears.clear()
 
     def forget(self, but: Container[str] = ()) -> None:
         """Let go of the weights copied so far, and of the populations packed, but for some of these."""

@@ -26,7 +26,7 @@ from snnrepro.simd import (
     splat,
     store,
 )
-from snnrepro.simulators.event.kernels import fire_lanes, load_constants
+from snnrepro.simulators.event.kernels import fire_lanes, keep_lanes, load_constants
 
 if TYPE_CHECKING:
     from snnrepro.arrays import ByteArray, FloatArray, Int32Array, IntArray, WordArray
@@ -172,6 +172,7 @@ def gather_spikes(
     thresholds: FloatArray,
     resets: FloatArray,
     biases: FloatArray,
+    units: FloatArray,
     fires: bool,
     potentials: FloatArray,
     masks: WordArray,
@@ -254,7 +255,11 @@ def gather_spikes(
                         if fires:
                             v = load(potential, column * channels + channel, masks)
                             for step in range(steps):
-                                v = add(fma(v, kept, bias), sum_0)
+                                if units.size:
+                                    v = keep_lanes(v, kept, units, position * stride + channel, masks)
+                                    v = add(add(v, bias), sum_0)
+                                else:
+                                    v = add(fma(v, kept, bias), sum_0)
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
                                 word = (result + step * out_positions) * blocks + block
                                 v, spiked = fire_lanes(v, threshold, reset, to_zero, masks, word)
@@ -294,6 +299,7 @@ def gather_numbers(
     thresholds: FloatArray,
     resets: FloatArray,
     biases: FloatArray,
+    units: FloatArray,
     fires: bool,
     potentials: FloatArray,
     masks: WordArray,
@@ -358,7 +364,11 @@ def gather_numbers(
                                 threshold, reset, bias = load_constants(thresholds, resets, biases, first, masks)
                             v = bias
                             if fires:
-                                v = fma(load(potential, column * channels + channel, masks), kept, v)
+                                v = load(potential, column * channels + channel, masks)
+                                if units.size:
+                                    v = add(keep_lanes(v, kept, units, position * stride + channel, masks), bias)
+                                else:
+                                    v = fma(v, kept, bias)
                             begin = (step - first_step) * out_width + column
                             for entry in range(begins[begin], begins[begin + 1]):
                                 weight = load(weights, offset + at(lists, entry), masks)

@@ -79,6 +79,11 @@ class LayersInTurn:
         self._reads = _reads(schedule)
         self.blocks, self._steps, self._n_threads = _blocks(schedule, len(x), n_steps)
 
+    def go_on(self, schedule: Schedule) -> None:
+        """Go on with a network that is the same up to the values kept so far, and behind them computes the same."""
+        self._schedule, self._nodes = schedule, {node.name: node for node in schedule.nodes}
+        self._builder.go_on(schedule)
+
     def inputs(self, name: str, use: Callable[[slice, int, FloatArray], None], progress: Progress) -> None:
         """Hand on the numbers that the neurons called `name` read, ``(n_images, n_steps, *shape)``, in pieces."""
         source = self._nodes[name].inputs[0]

@@ -29,6 +29,7 @@ from snnrepro.simd import (
     splat,
     store,
     sub,
+    to_multiple,
 )
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ class IFConstants(NamedTuple):
     thresholds: FloatArray
     resets: FloatArray  # what a spike subtracts
     biases: FloatArray  # current of every step
+    units: FloatArray  # what the potential is rounded to a multiple of, when it grew or leaked; empty: it is not
 
 
 class LIFConstants(NamedTuple):
-    """The constants of leaky integrate-and-fire neurons; the last three as in `IFConstants`."""
+    """The constants of leaky integrate-and-fire neurons; the last three as `IFConstants` has them."""
 
     gain: np.float32  # current per input
     dt: np.float32  # s, as the next two
@@ -102,6 +104,13 @@ def load_constants(
 
 
 @njit(inline="always", error_model="numpy")
+def keep_lanes(v: Vector, kept: Vector, units: FloatArray, index: int, masks: WordArray) -> Vector:
+    """Return what is left in a step of the potentials `v` of the lanes from `index` on, rounded if there are units."""
+    zero = splat(np.float32(0), masks)
+    return to_multiple(fma(v, kept, zero), load(units, index, masks))
+
+
+@njit(inline="always", error_model="numpy")
 def fire_lanes(
     v: Vector, threshold: Vector, reset: Vector, to_zero: bool, masks: WordArray, word: int
 ) -> tuple[Vector, int]:
@@ -126,6 +135,7 @@ def fire(
     thresholds: FloatArray,
     resets: FloatArray,
     biases: FloatArray,
+    units: FloatArray,
     potentials: FloatArray,
     masks: WordArray,
     counts: IntArray,
@@ -157,7 +167,10 @@ def fire(
                 for step in range(n_steps):
                     if varies:
                         current = add(load(z, first + step * layer, masks), bias)
-                    v = fma(v, kept, current)
+                    if units.size:
+                        v = add(keep_lanes(v, kept, units, parameter, masks), current)
+                    else:
+                        v = fma(v, kept, current)
                     v, spiked = fire_lanes(v, threshold, reset, to_zero, masks, word + step * n_positions * blocks)
                     fired += spiked
                 if potentials.size:

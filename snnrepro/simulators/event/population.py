@@ -76,9 +76,14 @@ def pack_population(population: Population, dt: float, layout: Layout, current: 
         (population.threshold, np.inf),  # the padding never fires
         (population.subtracted, 0.0),
         (population.bias + current, 0.0),
+        *(() if population.unit is None else ((population.unit, 1.0),)),
     )
     stride, flat = _constants(layout, padded)
-    constants = IFConstants(np.float32(neuron.retention(dt)), neuron.reset == "zero", stride, *flat)
+    retention = np.float32(neuron.retention(dt))
+    units = flat[4] if len(flat) > 4 and retention != 1 else np.empty(0, np.float32)
+    initial, thresholds, resets, biases = flat[:4]
+    to_zero = neuron.reset == "zero"
+    constants = IFConstants(retention, to_zero, stride, initial, thresholds, resets, biases, units)
     state = np.tile(constants.initial, layout.size // constants.initial.size)
     return PackedPopulation(layout, kernels.fire, constants, amplitude, state)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnrepro.network.channels import LinearLayer, channel_axis
 from snnrepro.network.layers import Conv, ConvTranspose, Dense
 from snnrepro.simulators.event.gather import Sizes, gather_numbers, gather_spikes
 from snnrepro.simulators.event.kernels import Events, Firing, IFConstants, LIFConstants
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.network.layers import Layer
     from snnrepro.simulators.event.population import PackedPopulation
-
-LinearLayer = Union[Dense, Conv, ConvTranspose]
 
 _NO_NUMBERS = np.empty(0, np.float32)
 
@@ -86,7 +85,7 @@ class Linear:
     def _bias_alone(self) -> IFConstants:
         bias = self.target.pack(np.broadcast_to(self.bias, self.target.shape))[0]
         zeros = np.zeros_like(bias)
-        return IFConstants(np.float32(0), False, 0, zeros, zeros, zeros, bias)
+        return IFConstants(np.float32(0), False, 0, zeros, zeros, zeros, bias, _NO_NUMBERS)
 
     def _gather(
         self,
@@ -118,11 +117,6 @@ def linear_layer(layer: Layer) -> LinearLayer | None:
     if isinstance(layer, Dense) or (isinstance(layer, (Conv, ConvTranspose)) and layer.groups == 1):
         return layer
     return None
-
-
-def channel_axis(layer: LinearLayer) -> int:
-    """Return which axis counts channels in what a linear layer reads and gives."""
-    return -1 if isinstance(layer, Dense) else 0
 
 
 def bias_of(layer: LinearLayer) -> FloatArray:

@@ -44,6 +44,8 @@ class _SignedIFBuilder(_Builder):
         self.subtracted = self.constant([neurons.subtracted for neurons in types])
         leaks = any(neurons.retention != 1 for neurons in types)
         self.retention = self.constant([neurons.retention for neurons in types]) if leaks else None
+        rounds = leaks and any(neurons.unit is not None for neurons in types)
+        self.unit = self.constant([0.0 if one.unit is None else one.unit for one in types]) if rounds else None
         several = any(neurons.max_spikes > 1 for neurons in types)
         self.most = self.constant([neurons.max_spikes for neurons in types]) if several else None
         zero = [neurons.reset == "zero" for neurons in types]
@@ -51,7 +53,10 @@ class _SignedIFBuilder(_Builder):
 
     def step(self, J: Any, dt: Any, potential: Any) -> tuple[Any, Any]:  # noqa: N803
         """Advance by one time step."""
-        v = (potential if self.retention is None else potential * self.retention) + J
+        kept = potential if self.retention is None else potential * self.retention
+        if self.unit is not None:
+            kept = tf.where(self.unit > 0, tf.round(tf.math.divide_no_nan(kept, self.unit)) * self.unit, kept)
+        v = kept + J
         spikes = tf.cast(v >= self.threshold, v.dtype)
         if self.most is not None:
             above = tf.floor((v - self.threshold) / self.subtracted) + 1

@@ -21,6 +21,7 @@ from snnrepro.network.layers import (
     OnnxPart,
     Pad,
     Reduce,
+    Round,
 )
 from snnrepro.network.padding import same_pads
 from snnrepro.simulators.nengo.views import View, matrix, whole
@@ -219,7 +220,7 @@ class LayerWriter:
         self.constant(np.where(image.indices == PADDING, np.float32(layer.value), 0), target)
 
     def _part(self, node: Node, target: Any) -> None:
-        """Compute a part of the model that depends on the image alone; of each image once, not in every step."""
+        """Compute what depends on the image alone, and Nengo has no object for; of each image once, not every step."""
         layer: Any = node.layer
         views = [self.values[name] for name in node.inputs]
         sizes = [view.indices.size for view in views]
@@ -251,6 +252,7 @@ _WRITERS: Mapping[type, Callable[[LayerWriter, Any, Any], None]] = {
     Concat: LayerWriter._concat,
     Pad: LayerWriter._pad,
     OnnxPart: LayerWriter._part,
+    Round: LayerWriter._part,
 }
 
 

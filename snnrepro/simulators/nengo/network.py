@@ -261,5 +261,7 @@ def _neuron_type(name: str, population: Population, shape: tuple[int, ...], dt: 
             amplitude=dt * (float(amplitude[0]) if np.ptp(amplitude) == 0 else 1.0),
             initial_state={"voltage": initial},
         )
-    retention = neuron.retention(dt)
-    return SignedIF(name, threshold, amplitude, subtracted, initial, retention, neuron.reset, neuron.max_spikes)
+    retention, unit = neuron.retention(dt), None
+    if population.unit is not None:
+        unit = np.array(np.broadcast_to(population.unit, shape), np.float64).reshape(-1)
+    return SignedIF(name, threshold, amplitude, subtracted, initial, retention, neuron.reset, neuron.max_spikes, unit)

@@ -45,6 +45,8 @@ class SignedIF(_NoRates):
         "subtract" or "zero".
     max_spikes : int
         Most spikes in a step.
+    unit : numpy.ndarray or None
+        What the membrane potential is rounded to a multiple of after it grew or leaked; one per neuron.
     """
 
     state = {"potential": nengo.dists.Choice([0.0])}  # noqa: RUF012  # as Nengo declares it
@@ -58,6 +60,7 @@ class SignedIF(_NoRates):
     retention = NumberParam("retention", low=0)
     reset = EnumParam("reset", values=("subtract", "zero"))
     max_spikes = IntParam("max_spikes", low=1)
+    unit = NdarrayParam("unit", shape=("*",), optional=True)
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class SignedIF(_NoRates):
         retention: float = 1.0,
         reset: str = "subtract",
         max_spikes: int = 1,
+        unit: AnyArray | None = None,
     ) -> None:
         super().__init__({} if initial_potential is None else {"potential": initial_potential})
         self.label = label
@@ -76,11 +80,15 @@ class SignedIF(_NoRates):
         self.threshold = one if threshold is None else threshold
         self.amplitudes = one if amplitudes is None else amplitudes
         self.subtracted = self.amplitudes if subtracted is None else subtracted
-        self.retention, self.reset, self.max_spikes = retention, reset, max_spikes
+        self.retention, self.reset, self.max_spikes, self.unit = retention, reset, max_spikes, unit
 
     def step(self, dt: float, J: AnyArray, output: AnyArray, potential: AnyArray) -> None:  # noqa: N803
         """Advance by one time step."""
-        potential *= self.retention
+        if self.unit is None:
+            potential *= self.retention
+        elif self.retention != 1:  # in float32, as every simulator does it: before rounding, the last bit matters
+            grown = potential.astype(np.float32) * np.float32(self.retention)
+            potential[...] = np.rint(grown / self.unit) * self.unit
         potential += J
         if self.max_spikes == 1:
             spikes = (potential >= self.threshold).astype(potential.dtype)
