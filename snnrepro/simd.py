@@ -1,6 +1,7 @@
-"""Vectors of 16, 32 or 64 float32 numbers as values of Numba code: sums stay in registers whatever loop is around them.
+"""Vectors of 16, 32 or 64 numbers as values of Numba code: sums stay in registers whatever loop is around them.
 
-LLVM makes one AVX-512 register of 16 lanes, two of AVX, four of SSE or NEON. A vector has as many lanes as the words of
+They are float32, or int16, of which twice as many are in a register. LLVM makes one AVX-512 register of 16 float32
+lanes, two of AVX, four of SSE or NEON. A vector has as many lanes as the words of
 a mask have bits: an array of uint16, uint32 or uint64 words says which. Nothing is checked: indices lie inside the
 array and are not negative, arrays are flat and contiguous.
 
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 Vector = Any
 """A vector in Numba code, for which Python has no type."""
 
-_FLOAT, _INT, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
+_FLOAT, _INT, _SHORT, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(8)
 
 
 class _VectorType(types.Type):  # type: ignore[misc]  # Numba has no types
-    def __init__(self, lanes: int) -> None:
-        super().__init__(name=f"float32x{lanes}")
-        self.lanes = lanes
+    def __init__(self, lanes: int, whole: bool = False) -> None:
+        super().__init__(name=f"{'int16' if whole else 'float32'}x{lanes}")
+        self.lanes, self.whole = lanes, whole
         self.floats = ir.VectorType(_FLOAT, lanes)
+        self.numbers = ir.VectorType(_SHORT, lanes) if whole else self.floats
         self.bits = ir.VectorType(ir.IntType(1), lanes)
         self.word = types.Integer.from_bitwidth(lanes, signed=False)
 
@@ -45,10 +47,16 @@ class _VectorType(types.Type):  # type: ignore[misc]  # Numba has no types
 @register_model(_VectorType)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # likewise
     def __init__(self, manager: object, numba_type: _VectorType) -> None:
-        super().__init__(manager, numba_type, numba_type.floats)
+        super().__init__(manager, numba_type, numba_type.numbers)
 
 
 _VECTORS = {lanes: _VectorType(lanes) for lanes in (16, 32, 64)}
+_WHOLE = {lanes: _VectorType(lanes, whole=True) for lanes in (16, 32, 64)}
+
+
+def _vector_of(array: Array, words: Array) -> _VectorType:
+    """Return the type of a vector of an array's numbers."""
+    return (_WHOLE if array.dtype == types.int16 else _VECTORS)[words.dtype.bitwidth]
 
 
 @dataclass(frozen=True)
@@ -102,12 +110,34 @@ def put(_: Typing, array: Array, index: Type, value: Type) -> Emitted:
 
 @intrinsic
 def load(_: Typing, array: Array, index: Type, words: Array) -> Emitted:
-    """Return the float32 numbers of `array` from `index` on, as many as `words` have bits."""
-    vector = _VECTORS[words.dtype.bitwidth]
+    """Return the numbers of `array`, float32 or int16, from `index` on, as many as `words` have bits."""
+    vector = _vector_of(array, words)
+    align = 2 if vector.whole else 4
     return _emitted(
         vector(array, types.intp, words),
-        lambda code, source, i, _: code.builder.load(code.pointer(array, source, i, vector.floats), align=4),
+        lambda code, source, i, _: code.builder.load(code.pointer(array, source, i, vector.numbers), align=align),
     )
+
+
+@intrinsic
+def nothing(_: Typing, array: Array, words: Array) -> Emitted:
+    """Return a vector of zeros of the type of an array's numbers."""
+    vector = _vector_of(array, words)
+    return _emitted(vector(array, words), lambda *_: ir.Constant(vector.numbers, None))
+
+
+@intrinsic
+def in_units(_: Typing, u: _VectorType, units: Array, index: Type) -> Emitted:
+    """Return a vector as float32 numbers: int16 ones times `units` from `index` on, the others as they are."""
+    vector = _VECTORS[u.lanes]
+
+    def emit(code: _Code, numbers: Value, array: Value, i: Value) -> Value:
+        if not u.whole:
+            return numbers
+        unit = code.builder.load(code.pointer(units, array, i, u.floats), align=4)
+        return code.builder.fmul(code.builder.sitofp(numbers, u.floats), unit)
+
+    return _emitted(vector(u, units, types.intp), emit)
 
 
 @intrinsic
@@ -128,8 +158,8 @@ def splat(_: Typing, number: Type, words: Array) -> Emitted:
 
 @intrinsic
 def add(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
-    """Return ``u + v``."""
-    return _emitted(u(u, u), lambda code, a, b: code.builder.fadd(a, b))
+    """Return ``u + v``; of int16 numbers, none of which may leave their range."""
+    return _emitted(u(u, u), lambda code, a, b: (code.builder.add if u.whole else code.builder.fadd)(a, b))
 
 
 @intrinsic
@@ -157,7 +187,10 @@ def to_multiple(_: Typing, u: _VectorType, unit: _VectorType) -> Emitted:
     def emit(code: _Code, number: Value, of: Value) -> Value:
         kind = ir.FunctionType(u.floats, [u.floats])
         nearest = cgutils.get_or_insert_function(code.builder.module, kind, f"llvm.rint.v{u.lanes}f32")
-        return code.builder.fmul(code.builder.call(nearest, [code.builder.fdiv(number, of)]), of)
+        ints = ir.VectorType(_INT, u.lanes)
+        of_one = code.splat(ir.Constant(_INT, 254 << 23), ints)  # bits of 2 ** -k are these less those of 2 ** k
+        inverse = code.builder.bitcast(code.builder.sub(of_one, code.builder.bitcast(of, ints)), u.floats)
+        return code.builder.fmul(code.builder.call(nearest, [code.builder.fmul(number, inverse)]), of)
 
     return _emitted(u(u, u), emit)
 

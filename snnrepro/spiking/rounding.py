@@ -236,6 +236,8 @@ class Writer:
             value = self._values[name]
             exponents = self._exponents.of_rounded(called, value)
             grain = np.broadcast_to(exponents, value.grain.shape)
+            if (grain >= value.grain).all():
+                return name
             self._keep(called, (name,), Round(np.exp2(-exponents), _EVERY_SIZE), value._replace(grain=grain))
         return called
 

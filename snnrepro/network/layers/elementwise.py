@@ -76,7 +76,10 @@ class Round(Layer):
 
     def __call__(self, x: FloatArray) -> FloatArray:
         most = np.float32(self.most)
-        rounded: FloatArray = np.clip(np.rint(x / self.unit) * self.unit, -most, most)
+        rounded: FloatArray = x / self.unit
+        np.rint(rounded, out=rounded)  # no more copies: images are large
+        rounded *= self.unit
+        np.clip(rounded, -most, most, out=rounded)
         return rounded
 
 

@@ -18,8 +18,10 @@ from snnrepro.simd import (
     at,
     copy_32,
     fma,
+    in_units,
     load,
     lowest_bit,
+    nothing,
     opaque,
     patterns,
     put,
@@ -29,7 +31,7 @@ from snnrepro.simd import (
 from snnrepro.simulators.event.kernels import fire_lanes, keep_lanes, load_constants
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import ByteArray, FloatArray, Int32Array, IntArray, WordArray
+    from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, IntArray, WordArray
     from snnrepro.simd import Vector
 
 _STEPS = 4
@@ -51,7 +53,7 @@ class Sizes(NamedTuple):
 
 @njit(inline="always", error_model="numpy")
 def _rows(
-    total: Vector, lists: Int32Array, begin: int, end: int, weights: FloatArray, offset: int, masks: WordArray
+    total: Vector, lists: Int32Array, begin: int, end: int, weights: AnyArray, offset: int, masks: WordArray
 ) -> Vector:
     """Return `total` and the rows of a list."""
     event = np.intp(begin)
@@ -164,7 +166,8 @@ def gather_spikes(
     right: Int32Array,
     shifts: Int32Array,
     width: int,
-    weights: FloatArray,
+    weights: AnyArray,
+    scales: FloatArray,
     retention: np.float32,
     to_zero: bool,
     stride: int,
@@ -186,7 +189,8 @@ def gather_spikes(
     Parameters
     ----------
     spikes : words of the masks that are read: image, step, position, channels.
-    weights : block of channels, weight row, channel in the block.
+    weights : block of channels, weight row, channel in the block; float32, or int16 where no sum of rows leaves it.
+    scales : by channel, what a weight of 1 is, if they are int16.
     fires : whether there are neurons; otherwise only their bias is added.
     potentials, masks : where not `fires`, empty; words are those of the target's layout.
     out : result where not `fires`: the sums, in the order of the masks.
@@ -198,7 +202,7 @@ def gather_spikes(
     frame = in_positions * words
     n_segments = bases.size
     kept = splat(retention, masks)
-    zero = splat(np.float32(0), masks)
+    zero = nothing(weights, masks)
     out_rows = rows.size // n_segments
     out_positions = out_rows * out_width
     block_size = weights.size // blocks
@@ -257,9 +261,10 @@ def gather_spikes(
                             for step in range(steps):
                                 if units.size:
                                     v = keep_lanes(v, kept, units, position * stride + channel, masks)
-                                    v = add(add(v, bias), sum_0)
+                                    v = add(v, bias)
                                 else:
-                                    v = add(fma(v, kept, bias), sum_0)
+                                    v = fma(v, kept, bias)
+                                v = add(v, in_units(sum_0, scales, channel))
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
                                 word = (result + step * out_positions) * blocks + block
                                 v, spiked = fire_lanes(v, threshold, reset, to_zero, masks, word)
@@ -267,7 +272,8 @@ def gather_spikes(
                             store(potential, column * channels + channel, v)
                         else:
                             for step in range(steps):
-                                store(out, (result + step * out_positions) * channels + channel, add(bias, sum_0))
+                                current = add(bias, in_units(sum_0, scales, channel))
+                                store(out, (result + step * out_positions) * channels + channel, current)
                                 sum_0, sum_1, sum_2 = sum_1, sum_2, sum_3
             if potentials.size:
                 start = (image * out_positions + first_position) * channels

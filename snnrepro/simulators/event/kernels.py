@@ -364,6 +364,41 @@ def count_synops(
 
 
 @kernel
+def count_synops_of_each(masks: WordArray, n_steps: int, fan_out: FloatArray, out: IntArray) -> None:
+    """Write to `out` how many weights the spikes of each image meet, each ``fan_out`` of its neuron.
+
+    The sum over the words of a step stays exact in float32 for every lane.
+    """
+    lanes = masks.itemsize * 8
+    words = fan_out.size // lanes
+    zero = splat(np.float32(0), masks)
+    of_lanes = np.empty(64, np.float32)
+    for image in range(out.size):
+        total = 0
+        for step in range(n_steps):
+            met = zero
+            for word in range(words):
+                spikes = at(masks, (image * n_steps + step) * words + word)
+                met = add(met, select(spikes, load(fan_out, word * lanes, masks), zero))
+            store(of_lanes, 0, met)
+            for lane in range(lanes):
+                total += int(of_lanes[lane])
+        out[image] = total
+
+
+@kernel
+def count_met(x: FloatArray, fan_out: IntArray, out: IntArray) -> None:
+    """Write to `out` how many weights the numbers of each image that are not 0 meet: image, step, number."""
+    per_image = x.size // out.size
+    for image in range(out.size):
+        total = 0
+        for first in range(image * per_image, (image + 1) * per_image, fan_out.size):
+            for number in range(fan_out.size):
+                total += fan_out[number] if x[first + number] != 0 else 0
+        out[image] = total
+
+
+@kernel
 def gains(
     x: FloatArray,
     windows: Int32Array,

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from snnrepro.simulators.event.layout import Layout
 
 
+_EXACT = 2**24
+"""Whole numbers up to it are exact in float32."""
+
+
 class Synops:
     """The weights that each number of a value meets in the linear layers that read it.
 
@@ -38,19 +42,24 @@ class Synops:
             return read.counts() * self._first
         if isinstance(read, Spikes):
             return read.counts * self._first if self._uniform else self._count_spikes(read)
-        active: IntArray = np.count_nonzero(read, axis=1).reshape(len(read), -1)
-        return active @ self._fan_out.reshape(-1)
+        out = np.empty(len(read), np.int64)
+        if len(read):
+            kernels.count_met(np.ascontiguousarray(read).reshape(-1), self._fan_out.reshape(-1), out)
+        return out
 
     def _count_spikes(self, spikes: Spikes) -> IntArray:
         layout, (n_images, n_steps, _, words) = spikes.population.layout, spikes.masks.shape
         if layout not in self._runs:
             self._runs[layout] = self._runs_of(layout)
-        runs = self._runs[layout]
+        runs, out = self._runs[layout], np.empty(n_images, np.int64)
+        if runs is None and layout.n_positions * words * int(self._fan_out.max()) < _EXACT:
+            fan_out = layout.pack(self._fan_out).reshape(-1)
+            kernels.count_synops_of_each(spikes.masks.reshape(-1), n_steps, fan_out, out)
+            return out
         if runs is None:
             n_spikes = spikes.sums(np.ones((1, n_steps), np.float32))[:, 0]
             counted: IntArray = np.einsum("npc,pc->n", n_spikes, layout.pack(self._fan_out), dtype=np.float64)
             return counted.astype(np.int64)
-        out = np.empty(n_images, np.int64)
         kernels.count_synops(spikes.masks.reshape(-1), n_steps, words, *runs, out)
         return out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,13 @@ from snnrepro.simulators.event.segments import (
 from snnrepro.simulators.event.values import EventForm, Spikes
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.arrays import AnyArray, FloatArray, IntArray
     from snnrepro.network.layers import Layer
     from snnrepro.simulators.event.population import PackedPopulation
 
 _NO_NUMBERS = np.empty(0, np.float32)
+_LARGEST_SUM = 32767
+"""Of int16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,10 @@ class Linear:
     segments : Segments
         Which input positions an output position sees.
     weights : numpy.ndarray
-        float32, flat: word of output channels, row, channel in the word.
+        float32, flat: word of output channels, row, channel in the word; int16 where they are whole numbers times one
+        unit for each output channel, and no sum of them leaves int16.
+    scales : numpy.ndarray
+        That unit, of each channel, float32; empty where weights are float32.
     bias : numpy.ndarray
         Of the output, broadcast to its shape.
     reads_spikes : bool
@@ -52,7 +57,8 @@ class Linear:
     source: Layout
     target: Layout
     segments: Segments
-    weights: FloatArray
+    weights: AnyArray
+    scales: FloatArray
     bias: FloatArray
     reads_spikes: bool
 
@@ -101,7 +107,7 @@ class Linear:
         named = {**sizes._asdict(), **self.segments._asdict(), **neurons._asdict(), **firing._asdict()}
         named.update(weights=self.weights, fires=fires, out=out)
         if isinstance(read, Spikes):
-            gather_spikes(spikes=read.words, **named)
+            gather_spikes(spikes=read.words, scales=self.scales, **named)
         else:
             gather_numbers(indices=read.indices, values=read.values, starts=read.starts, **named)
 
@@ -138,13 +144,19 @@ def linear(
         rows, segments = window_weights(layer, source, target), window_segments(layer, source, target)
     if population is not None:
         rows *= np.tile(population.amplitude[0], len(rows) // source.channels)[:, np.newaxis]
-    return Linear(source, target, segments, _by_words(rows, target), bias_of(layer), population is not None)
+    weights, scales = _whole(rows) if population is not None else (rows, _NO_NUMBERS)
+    return Linear(source, target, segments, _by_words(weights, target), scales, bias_of(layer), population is not None)
 
 
 def linear_of_sums(layer: Linear) -> Linear:
     """Return a layer from `linear_of_all` for numbers instead of spikes, in the order of the neurons, without bias."""
-    flat = Layout((layer.source.size,), 0, padded=False)
-    return replace(layer, source=flat, segments=flat_segments(flat), bias=np.zeros_like(layer.bias), reads_spikes=False)
+    flat, target = Layout((layer.source.size,), 0, padded=False), layer.target
+    weights = layer.weights
+    if layer.scales.size:
+        by_word = layer.scales.reshape(-1, 1, target.lanes)
+        weights = (weights.reshape(len(by_word), -1, target.lanes) * by_word).reshape(-1)
+    no_bias = np.zeros_like(layer.bias)
+    return Linear(flat, target, flat_segments(flat), weights, _NO_NUMBERS, no_bias, reads_spikes=False)
 
 
 def linear_of_all(layer: Dense, after: tuple[int, ...], population: PackedPopulation, neurons: IntArray) -> Linear:
@@ -163,14 +175,32 @@ def linear_of_all(layer: Dense, after: tuple[int, ...], population: PackedPopula
     # The channels move last: the rows of weights take the place of the batch.
     rows = source.pack(by_neuron.T.reshape(target.channels, *source.shape)).reshape(target.channels, -1).T
     amplitude = np.broadcast_to(population.amplitude, (source.n_positions, source.channels)).reshape(-1, 1)
-    return Linear(source, target, flat_segments(source), _by_words(rows * amplitude, target), layer.bias, True)
+    weights, scales = _whole(rows * amplitude)
+    return Linear(source, target, flat_segments(source), _by_words(weights, target), scales, layer.bias, True)
 
 
-def _by_words(rows: FloatArray, target: Layout) -> FloatArray:
+def _whole(rows: FloatArray) -> tuple[AnyArray, FloatArray]:
+    """Return weights as int16 with what 1 is for each output channel, or as they are.
+
+    The first where they are multiples of a power of two, as in fixed point, and no sum of any of a channel's rows
+    leaves int16.
+    """
+    sums = np.abs(rows).sum(axis=0, dtype=np.float64)
+    scales = np.exp2(np.ceil(np.log2(np.maximum(sums, 1e-30) / _LARGEST_SUM))).astype(np.float32)
+    scales[sums == 0] = 1
+    for some in (rows[:1], rows):  # those of a float32 network are seen at the first row
+        whole = some / scales
+        if not (whole == np.rint(whole)).all():
+            return rows, _NO_NUMBERS
+    return whole.astype(np.int16), scales
+
+
+def _by_words(rows: AnyArray, target: Layout) -> AnyArray:
     """Return rows of weights by words of output channels, flat; none lies across two lines of the cache."""
     words = rows.reshape(len(rows), -1, target.lanes).transpose(1, 0, 2)
-    memory = np.empty(words.size + 16, np.float32)
-    start = -memory.ctypes.data % 64 // 4
+    size = rows.itemsize
+    memory = np.empty(words.size + 64 // size, rows.dtype)
+    start = -memory.ctypes.data % 64 // size
     aligned = memory[start : start + words.size]
     aligned.reshape(words.shape)[...] = words
     return aligned
