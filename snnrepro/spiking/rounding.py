@@ -263,7 +263,8 @@ class Writer:
             return name
         called = f"{name}{_SCALED}{reader.name}"
         one, zero = np.ones((), np.float32), np.zeros((), np.float32)
-        largest = FACTOR_BEFORE_WEIGHTS if isinstance(reader.layer, LINEAR) else FACTOR
+        sums = isinstance(reader.layer, (ReLU, Add)) or reader.name == self._schedule.readout
+        largest = FACTOR if sums else FACTOR_BEFORE_WEIGHTS
         self._affine(called, name, Affine(one, zero), name in self._schedule.driven, largest)
         return called
 
