@@ -74,7 +74,11 @@ def onnx_session(model):
     return ort.InferenceSession(to_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def contestants(case, model, spiking, x, stack, runs):
+FIXED_POINT_OVER_FLOAT = Bound(0.6, 2.2)
+"""Seconds of the event simulator with int8 weights over those with float32 weights; small networks round for longer."""
+
+
+def contestants(case, model, spiking, rounded, x, stack, runs):
     """Return everything that gives the answers, by name."""
     from snnrepro.simulators.nengo.dl import NengoDLSimulator
 
@@ -96,6 +100,8 @@ def contestants(case, model, spiking, x, stack, runs):
         found[f"nengo-dl{'' if merge else ', not merged'}"] = Contestant(
             lambda simulator=simulator: simulator.run(x[: case.nengo_dl], case.n_steps), case.nengo_dl, SLOW_ROUNDS
         )
+    if rounded is not None:
+        found["event, int8"] = Contestant(lambda: rounded.run(x[: case.n_images]), case.n_images, case.rounds)
     if case.nengo:
         found["nengo"] = Contestant(lambda: spiking.run(x[: case.nengo], simulator="nengo"), case.nengo, 1)
     return found
@@ -108,9 +114,12 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
     model, network = trained(case.model, data)
     x = np.resize(pixels(data.x_test), (N_IMAGES, 28, 28, 1))
     spiking = snnrepro.convert(network, case.recipe, pixels(data.x_train[:300]), case.n_steps)
+    rounded = None
+    if case.recipe != "thesis":  # its neurons have no fixed point
+        rounded = snnrepro.convert(network, case.recipe, pixels(data.x_train[:300]), case.n_steps, weights="int8")
     runs, seconds = [], {}
     with contextlib.ExitStack() as stack:
-        entered = contestants(case, model, spiking, x, stack, runs)
+        entered = contestants(case, model, spiking, rounded, x, stack, runs)
         benchmark.pedantic(lambda: seconds.update(contest(entered, N_IMAGES)), rounds=1)
     event = seconds["event"]
     printed = {
@@ -125,6 +134,10 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
     ):
         if name in seconds:
             found[f"{name} / event"] = (ratio(seconds[name], event), bound)
+    if rounded is not None:
+        found["event, int8 / event"] = (ratio(seconds["event, int8"], event), FIXED_POINT_OVER_FLOAT)
+        found["event, int8 / keras"] = (ratio(seconds["event, int8"], seconds["keras"]), None)
+    found["event / onnxruntime"] = (ratio(event, seconds["onnxruntime"]), None)
     if case.n_steps in printed and case.recipe == "balanced":
         found["event / the thesis's"] = (float(np.median(event)) / printed[case.n_steps], case.thesis)
     operations = float(runs[-1].synaptic_operations.mean()) * N_IMAGES
@@ -146,5 +159,5 @@ def test_simulators_side_by_side(benchmark, request, nengo_dl, data, case):
     assert runs[0].sparsity > 0.5  # or the work is not what was meant to be measured
     for name, (value, bound) in found.items():
         if bound is not None:
-            more = name.endswith("/ event")
+            more = name.startswith("nengo-dl")
             assert (value >= bound.asserted) if more else (value <= bound.asserted), f"{name}: {value:.2f}"

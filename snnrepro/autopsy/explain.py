@@ -9,7 +9,7 @@ from snnrepro.arrays import pieces
 from snnrepro.autopsy.costs import LayerCost, rank
 from snnrepro.autopsy.cures import Cure, cheapest, tried
 from snnrepro.autopsy.stages import NUMBERS, Stages, numbers_per_image
-from snnrepro.errors import DataError
+from snnrepro.errors import DataError, ModelError
 from snnrepro.inputs import checked_images
 from snnrepro.metrics import Loss
 from snnrepro.network.task import task_of
@@ -115,6 +115,8 @@ def explain(
     ------
     DataError
         There are no images, or `x` or the labels do not fit.
+    ModelError
+        Its weights are rounded.
 
     Examples
     --------
@@ -131,6 +133,11 @@ def explain(
     >>> abs(sum(layer.loss.points for layer in autopsy.layers) - autopsy.total.points) < 1e-9
     True
     """
+    if spiking.fixed is not None:
+        raise ModelError(
+            f"what {spiking.weights} weights lose is not told apart from what neurons lose: explain a conversion with "
+            "weights='float32'"
+        )
     given, own = gathered(x, spiking.network.input_shape)
     labels = own if labels is None else labels
     images = checked_images(given, spiking.network.input_shape)

@@ -61,6 +61,9 @@ def _met(values: FloatArray, fan_out: IntArray) -> IntArray:
 
 def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[str, FloatArray]:
     """Return the output of every population in every step, ``(n_images, n_steps, *shape)``; for few images only."""
+    if spiking.fixed is not None:  # whose spikes are 1
+        trains_of_one = spike_trains(spiking.simulated, x, n_steps)
+        return {name: train * spiking.populations[name].amplitude for name, train in trains_of_one.items()}
     stepper = Stepper(spiking, x)
     trains: dict[str, list[FloatArray]] = {name: [] for name in spiking.populations}
     for _ in range(n_steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from snnrepro.network.layers import (
     Sigmoid,
     Softmax,
 )
+from snnrepro.simulators import plain
 from snnrepro.spiking import exponents
 from snnrepro.spiking.neurons import IF
 from snnrepro.spiking.recipes import Recipe
@@ -283,10 +285,10 @@ def test_the_trained_network_and_what_is_compared_with_it_stay_as_they_were():
     assert spiking.weights == "int16"
     assert trained.weights == "float32"
     assert spiking.trained.forward(x).tobytes() == trained.trained.forward(x).tobytes()
-    from snnrepro.simulators.plain import mean_outputs
-
-    rounded, exact = mean_outputs(spiking, x), mean_outputs(trained, x)
+    rounded, exact = plain.mean_outputs(spiking, x), plain.mean_outputs(trained, x)
     assert rounded.keys() == exact.keys()
+    for name, train in plain.spike_trains(spiking, x, spiking.n_steps).items():
+        np.testing.assert_allclose(train.mean(axis=1), rounded[name], rtol=1e-5, atol=1e-6, err_msg=name)
     for name, value in exact.items():  # in the units of the trained network
         assert np.corrcoef(value.ravel(), rounded[name].ravel())[0, 1] > 0.99, name
 
@@ -327,6 +329,20 @@ def _product():
         Node("scores", ("odd product",), _dense(3, 2)),
     )
     return Network("x", (4,), nodes, {})
+
+
+def test_an_early_exit_and_other_workers_give_the_same():
+    spiking, x = _converted("residual", "int8")
+    run, certain = spiking.run(x), spiking.run(x, early_exit="certain")
+    np.testing.assert_array_equal(certain.predictions, run.predictions)
+    with ThreadPoolExecutor(1) as executor:
+        assert spiking.run(x, executor=executor).scores.tobytes() == run.scores.tobytes()
+
+
+def test_what_rounded_weights_lose_is_not_blamed_on_neurons():
+    spiking, x = _converted("dense", "int8")
+    with pytest.raises(snnrepro.ModelError, match="weights='float32'"):
+        snnrepro.explain(spiking, x)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from snnrepro.arrays import pieces
-from snnrepro.errors import UnsupportedError
+from snnrepro.errors import ModelError, UnsupportedError
 from snnrepro.frameworks.nengo_dl import import_nengo_dl
 from snnrepro.frameworks.tensorflow import import_tensorflow, seed_everything
 from snnrepro.inputs import checked_images
@@ -75,9 +75,9 @@ class NengoDLSimulator:
 
     def __init__(self, spiking: SpikingNetwork, minibatch_size: int = 500, merge: bool = True) -> None:
         import_nengo_dl()
-        self.spiking = spiking
+        self.spiking = spiking.simulated
         self.minibatch_size = minibatch_size
-        self.nengo = build(spiking)
+        self.nengo = build(self.spiking)
         self._stack = contextlib.ExitStack()
         self._simulator = self._stack.enter_context(
             open_simulator(self.nengo, spiking.dt, minibatch_size, keep=[self.nengo.filtered_scores], merge=merge)
@@ -233,7 +233,9 @@ def train(
 
 
 def _check_trainable(spiking: SpikingNetwork) -> None:
-    """Refuse what `dl_neurons` computes with NumPy: nothing would be trained in front of it."""
+    """Refuse rounded weights, and what `dl_neurons` computes with NumPy: nothing would be trained in front of it."""
+    if spiking.fixed is not None:
+        raise ModelError(f"{spiking.weights} weights are not trained: train the network before it is converted")
     nodes = [node for node in spiking.schedule.nodes if is_graded(node) and not isinstance(node.layer, Multiply)]
     if nodes:
         raise UnsupportedError(

@@ -127,6 +127,7 @@ def build(spiking: SpikingNetwork, counted: bool = False) -> NengoNetwork:
     """
     import nengo
 
+    spiking = spiking.simulated
     with nengo.Network(seed=0) as network:
         builder = _Builder(spiking)
         for node in spiking.schedule.nodes:
