@@ -379,3 +379,11 @@ def test_it_would_be_noticed_if_sums_left_what_is_exact(monkeypatch):
         differing[held] = _differing(spiking, x, "event")
     assert differing[24] == []
     assert differing[40]
+
+
+def test_rounded_weights_are_not_trained(nengo_dl):
+    from snnrepro.simulators.nengo.dl import train
+
+    spiking, x = _converted("dense", "int8")
+    with pytest.raises(snnrepro.ModelError, match="int8 weights are not trained"):
+        train(spiking, x, np.zeros(len(x), int), settings=None, seed=0)
