@@ -120,11 +120,15 @@ class Exponents:
             self.chosen[name] = collapsed(per_axis(finest, 0, np.min)).astype(np.int64)
         return self._of(name)
 
-    def finest(self, value: Value) -> AnyArray:
-        """Return the largest grains with which a value can be added up in all steps, and half of the room is left."""
+    def finest(self, value: Value, driven: bool = True) -> AnyArray:
+        """Return the largest grains with which a value is exact, and half of the room is left.
+
+        Added up in all steps, if it is `driven`: if spikes reach it.
+        """
         assert self.total is not None
         assert value.bound is not None
-        return np.asarray(np.floor(np.log2(EXACT / 2 / np.maximum(self.total * value.bound, _TINY))))
+        total = self.total if driven else 1.0
+        return np.asarray(np.floor(np.log2(EXACT / 2 / np.maximum(total * value.bound, _TINY))))
 
     def _budget(self, driven: bool) -> float:
         """Return the largest sum of a layer in a step, in units of its grain."""

@@ -117,11 +117,11 @@ class Writer:
             self._called, choice.chosen = dict(before[2]), dict(before[3])
             for node in nodes:
                 self.write(node)
-            summed = self._summed(name)
-            if (summed.grain <= choice.finest(summed)).all():
+            inexact = self._inexact([*(node.name for node in nodes if isinstance(node.layer, Add)), name])
+            if not inexact:
                 self._next += len(nodes)
                 return
-            self._limit(name, choice.finest(summed) - 1, before[0].keys())
+            self._limit(inexact, before[0].keys())
         raise ModelError(
             f"{name!r}: with {self._fixed.weights} weights, the sums of what meets there leave the whole numbers that "
             "float32 holds: take fewer steps, or weights='float32'"
@@ -213,17 +213,26 @@ class Writer:
         node = self._nodes[name]
         return self._values[node.inputs[0] if isinstance(node.layer, ReLU) else self._called.get(name, name)]
 
-    def _limit(self, name: str, finest: AnyArray, before: Any) -> None:
-        """Limit the grains of what is added up to a sum that is not exact: to what the whole sum permits."""
-        node = self._nodes[name]
-        added = [node.inputs[0] if isinstance(node.layer, ReLU) else name]
-        while added:
-            node = self._nodes[added.pop()]
-            if isinstance(node.layer, Add):
-                added.extend(name for name in node.inputs if name not in before)
-            else:
-                limits = self._exponents.limits
-                limits[node.name] = np.minimum(limits.get(node.name, np.inf), finest)
+    def _inexact(self, names: list[str]) -> dict[str, AnyArray]:
+        """Return the values of these names whose sums are not exact, with the largest grains with which they are."""
+        finest = {name: self._exponents.finest(self._summed(name), name in self._schedule.driven) for name in names}
+        return {name: one for name, one in finest.items() if (self._summed(name).grain > one).any()}
+
+    def _limit(self, inexact: Mapping[str, AnyArray], before: Any) -> None:
+        """Limit the grains of what is added up to sums that are not exact: to what the whole sum permits."""
+        limits = self._exponents.limits
+        for name, finest in inexact.items():
+            node = self._nodes[name]
+            added = [node.inputs[0] if isinstance(node.layer, ReLU) else name]
+            while added:
+                node = self._nodes[added.pop()]
+                if isinstance(node.layer, Add):
+                    added.extend(source for source in node.inputs if source not in before)
+                else:
+                    sizes = zip(self._values[node.name].scale.shape, finest.shape)
+                    spread = tuple(axis for axis, (own, size) in enumerate(sizes) if own < size)  # when it is added
+                    own_finest = finest.min(axis=spread, keepdims=True) - 1
+                    limits[node.name] = np.minimum(limits.get(node.name, np.inf), own_finest)
 
     def _read(self, name: str, node: Node) -> str:
         """Return what a node reads: of what the image alone decides, neurons and their readers read it rounded."""
