@@ -33,7 +33,7 @@ from snnrepro.network.task import task_of
 from snnrepro.spiking.archive import FORMAT as SPIKING
 from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.spiking.evaluate import evaluate
-from snnrepro.spiking.fixed_point import FLOAT, WEIGHTS
+from snnrepro.spiking.fixed_point import FLOAT
 from snnrepro.spiking.functions import fits
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
@@ -112,13 +112,7 @@ def _spiking(model: Path, chosen: dict[str, Any]) -> snn.SpikingNetwork | None:
     show_default=True,
     help="Largest share of the multiply-adds in parts that stay as they are, not spiking.",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(WEIGHTS),
-    default=FLOAT,
-    show_default=True,
-    help="Rounded, all sums are exact: every simulator gives the same spikes.",
-)
+@options.weights
 @options.task
 @options.as_json
 def convert(
@@ -277,6 +271,7 @@ def run(
 @click.option(
     "--n-steps", type=options.STEPS, default=DEFAULT_N_STEPS, show_default=True, help="Time steps, with --recipe."
 )
+@options.weights
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
 @click.option(
     "--explain", is_flag=True, help="Say where the accuracy goes: by layer and cause, and what would cure it."
@@ -289,6 +284,7 @@ def verify(
     chosen: dict[str, Any],
     recipe: str | None,
     n_steps: int,
+    weights: str,
     images: int,
     explain: bool,
     output: Path | None,
@@ -306,14 +302,20 @@ def verify(
     """
     x, y = read_images(data)
     if explain:
+        if weights != FLOAT:
+            raise snn.SnnReproError(
+                "--explain tells what neurons lose apart, with float32 weights: leave out --weights"
+            )
         _explain(model, chosen, x, y, recipe, n_steps, images, output, as_json)
         return
     if output is not None:
         raise snn.SnnReproError("-o writes what --explain says; add --explain")
+    if weights != FLOAT and recipe is None:
+        raise snn.SnnReproError("--weights are those of a conversion: add --recipe")
     spiking = None
     if recipe is not None:
         with progress_bar("converting") as advance:
-            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance)
+            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance, weights=weights)
     with progress_bar("comparing") as advance:
         verification = snn.verify(model, spiking, x[:images], progress=advance, **chosen)
     if as_json:

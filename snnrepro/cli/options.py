@@ -10,6 +10,7 @@ import click
 
 from snnrepro.frameworks.dask import cluster
 from snnrepro.network.task import TASKS
+from snnrepro.spiking.fixed_point import FLOAT, WEIGHTS
 from snnrepro.spiking.recipes import recipe_names
 from snnrepro.spiking.run import SIMULATORS
 from snnrepro.thesis.cells import MODELS, PROFILES
@@ -34,6 +35,13 @@ model = click.argument("model", type=PATH)
 data = click.argument("data", type=PATH)
 task = click.option(
     "--task", type=click.Choice(TASKS), help="What the scores mean.  [default: what the output and the labels say]"
+)
+weights = click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default=FLOAT,
+    show_default=True,
+    help="Rounded, all sums are exact: every simulator gives the same spikes.",
 )
 scheduler = click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Have the workers of a running Dask cluster do the work."

@@ -62,8 +62,7 @@ def _met(values: FloatArray, fan_out: IntArray) -> IntArray:
 def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[str, FloatArray]:
     """Return the output of every population in every step, ``(n_images, n_steps, *shape)``; for few images only."""
     if spiking.fixed is not None:  # whose spikes are 1
-        trains_of_one = spike_trains(spiking.simulated, x, n_steps)
-        return {name: train * spiking.populations[name].amplitude for name, train in trains_of_one.items()}
+        return spiking.in_trained_units(spike_trains(spiking.simulated, x, n_steps))
     stepper = Stepper(spiking, x)
     trains: dict[str, list[FloatArray]] = {name: [] for name in spiking.populations}
     for _ in range(n_steps):
@@ -80,10 +79,7 @@ def mean_outputs(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray
     network.
     """
     if spiking.fixed is not None:
-        means = mean_outputs(spiking.simulated, x)
-        scores = means.pop(spiking.simulated.network.nodes[-1].name)
-        scaled = {name: value * spiking.populations[name].amplitude for name, value in means.items()}
-        return {**scaled, spiking.network.nodes[-1].name: scores}
+        return spiking.in_trained_units(mean_outputs(spiking.simulated, x))
     stepper, readout = Stepper(spiking, x, keep=False), Readout(spiking)
     sums = {name: np.zeros((len(x), *spiking.network.shapes[name]), np.float64) for name in spiking.populations}
     weights = step_weights(spiking.growth, spiking.n_steps)

@@ -71,12 +71,15 @@ class Exponents:
         By how many powers of two the sums of layers stay below what is exact.
     limits : dict of str to numpy.ndarray
         The largest grain of values, of their shape, where they are added up with others.
+    problems : list of str
+        What has too few bits.
     """
 
     def __init__(self, fixed: FixedPoint, total: float | None) -> None:
         self.chosen: dict[str, IntArray] = dict(fixed.exponents)
         self.total, self.spare = total, 1
         self.limits: dict[str, AnyArray] = {}
+        self.problems: list[str] = []
         self._weights = fixed.weights
 
     def of_weights(self, node: Node, weights: AnyArray, read: Value, driven: bool) -> AnyArray:
@@ -84,19 +87,14 @@ class Exponents:
         layer: Any = node.layer
         if not self._is_given(node.name):
             largest, axis = largest_of_outputs(layer, np.abs(weights)), channel_axis(layer)
+            largest = np.where(largest == 0, np.abs(layer.bias), largest)
             sums = of_one(in_sizes(replace(layer, weights=weights)), read.bound)
             room = _exponent(self._budget(driven), per_axis(sums, axis, np.max).reshape(-1)) - read.finest
             chosen = np.minimum(_exponent(LARGEST[self._weights], largest), room)
+            self._note_few_bits(f"{type(layer).__name__} {node.name!r}", largest, chosen)
             if node.name in self.limits:
                 chosen = np.minimum(chosen, per_axis(self.limits[node.name], axis, np.min).reshape(-1) - read.finest)
-            small = (largest > 0) & (largest * np.exp2(chosen) < _LEAST)
-            if small.any():
-                raise ModelError(
-                    f"{type(layer).__name__} {node.name!r}: to be exact, the sums of its "
-                    f"{weights.size // len(largest)} inputs over all steps leave less than four bits to a weight of "
-                    f"output {int(np.argmax(small))}: take fewer steps, or weights='float32'"
-                )
-            self.chosen[node.name] = chosen.astype(np.int64)
+            self.chosen[node.name] = _whole(chosen)
         return self._of(node.name)
 
     def of_factor(
@@ -106,18 +104,22 @@ class Exponents:
         if not self._is_given(name):
             assert read.bound is not None
             sums = np.abs(scale) * read.bound + np.abs(offset)
-            room = _exponent(self._budget(driven), sums) - read.finest
+            room = _exponent(self._budget(driven), sums) - read.grain
             chosen = np.minimum(_exponent(largest, np.abs(scale)), room)
+            self._note_few_bits(f"the factors {name!r}", np.abs(scale), chosen)
             if name in self.limits:
-                chosen = np.minimum(chosen, self.limits[name] - read.finest)
-            self.chosen[name] = collapsed(per_axis(chosen, 0, np.min)).astype(np.int64)
+                chosen = np.minimum(chosen, self.limits[name] - read.grain)
+            same = tuple(axis for axis, size in enumerate(scale.shape) if size == 1)
+            self.chosen[name] = collapsed(_whole(chosen.min(axis=same, keepdims=True)))
         return self._of(name)
 
     def of_rounded(self, name: str, read: Value) -> AnyArray:
         """Return those of a value that is rounded, so that it can be added up in all steps."""
         if not self._is_given(name):
-            finest = np.minimum(self.finest(read) - self.spare, read.grain)
-            self.chosen[name] = collapsed(per_axis(finest, 0, np.min)).astype(np.int64)
+            assert read.bound is not None
+            exact = np.where(read.bound > 0, self.finest(read) - self.spare, np.inf)
+            finest = np.minimum(per_axis(exact, 0, np.min), per_axis(read.grain, 0, np.max))
+            self.chosen[name] = collapsed(_whole(finest))
         return self._of(name)
 
     def finest(self, value: Value, driven: bool = True) -> AnyArray:
@@ -129,6 +131,11 @@ class Exponents:
         assert value.bound is not None
         total = self.total if driven else 1.0
         return np.asarray(np.floor(np.log2(EXACT / 2 / np.maximum(total * value.bound, _TINY))))
+
+    def _note_few_bits(self, what: str, largest: AnyArray, exponents: AnyArray) -> None:
+        whole = np.where(largest > 0, largest * np.exp2(np.where(largest > 0, exponents, 0)), 0.0)
+        if ((whole < _LEAST) & (whole != np.rint(whole))).any():
+            self.problems.append(f"{what}: to be exact, its sums over all steps leave a weight less than four bits")
 
     def _budget(self, driven: bool) -> float:
         """Return the largest sum of a layer in a step, in units of its grain."""
@@ -158,5 +165,10 @@ def in_sizes(layer: Any) -> Any:
 
 
 def _exponent(largest: float, size: AnyArray) -> AnyArray:
-    """Return the largest exponents with which ``size * 2.0 ** exponent`` is at most `largest`; 0 for a size of 0."""
-    return np.where(size > 0, np.floor(np.log2(largest / np.maximum(size, _TINY))), 0.0)
+    """Return the largest exponents with which ``size * 2.0 ** exponent`` is at most `largest`; infinite for 0."""
+    return np.where(size > 0, np.floor(np.log2(largest / np.maximum(size, _TINY))), np.inf)
+
+
+def _whole(exponents: AnyArray) -> IntArray:
+    """Return exponents as whole numbers; 0 for what is always 0, which any would do."""
+    return np.where(np.isfinite(exponents), exponents, 0).astype(np.int64)

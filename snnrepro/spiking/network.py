@@ -134,6 +134,15 @@ class SpikingNetwork:
         readout = schedule_of(network).readout
         return replace(self, network=network, readout=readout, populations=populations, functions={}, fixed=None)
 
+    def in_trained_units(self, values: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
+        """Return what `simulated` gives, by name, in the units of the trained network: spikes times their amplitude.
+
+        Its output goes by the name of the trained network's.
+        """
+        named = {self.simulated.network.nodes[-1].name: self.network.nodes[-1].name}
+        scales = {name: population.amplitude for name, population in self.populations.items() if name not in named}
+        return {named.get(name, name): value * scales.get(name, np.float32(1)) for name, value in values.items()}
+
     @property
     def weights(self) -> str:
         """What weights are in a simulation: "float32", as trained, or rounded to "int16" or "int8"."""

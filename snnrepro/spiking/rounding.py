@@ -112,20 +112,24 @@ class Writer:
         choice = self._exponents
         before = self._nodes, self._values, self._called, choice.chosen
         choice.limits.clear()
-        for choice.spare in (1, *range(1, _MOST_SPARE)):
+        sums = [node.name for node in nodes if isinstance(node.layer, Add)]
+        for choice.spare in (1, 1, *range(1, _MOST_SPARE)):
             self._nodes, self._values = dict(before[0]), dict(before[1])
             self._called, choice.chosen = dict(before[2]), dict(before[3])
+            choice.problems.clear()
             for node in nodes:
                 self.write(node)
-            inexact = self._inexact([*(node.name for node in nodes if isinstance(node.layer, Add)), name])
-            if not inexact:
+            inexact = self._inexact([*sums, name])
+            if not inexact and (choice.limits or not sums):
                 self._next += len(nodes)
-                return
+                break
+            if not choice.limits:
+                self._limit_factors(sums, before[0].keys())
             self._limit(inexact, before[0].keys())
-        raise ModelError(
-            f"{name!r}: with {self._fixed.weights} weights, the sums of what meets there leave the whole numbers that "
-            "float32 holds: take fewer steps, or weights='float32'"
-        )
+        else:
+            choice.problems.append(f"{name!r}: the sums of what meets there leave the whole numbers that float32 holds")
+        if choice.problems:
+            raise ModelError(f"{choice.problems[0]} ({self._fixed.weights}): take fewer steps, or weights='float32'")
 
     def write(self, node: Node) -> None:
         """Write a node; of a rectifier only what it reads, its neurons come with `fired`."""
@@ -220,7 +224,6 @@ class Writer:
 
     def _limit(self, inexact: Mapping[str, AnyArray], before: Any) -> None:
         """Limit the grains of what is added up to sums that are not exact: to what the whole sum permits."""
-        limits = self._exponents.limits
         for name, finest in inexact.items():
             node = self._nodes[name]
             added = [node.inputs[0] if isinstance(node.layer, ReLU) else name]
@@ -229,10 +232,25 @@ class Writer:
                 if isinstance(node.layer, Add):
                     added.extend(source for source in node.inputs if source not in before)
                 else:
-                    sizes = zip(self._values[node.name].scale.shape, finest.shape)
-                    spread = tuple(axis for axis, (own, size) in enumerate(sizes) if own < size)  # when it is added
-                    own_finest = finest.min(axis=spread, keepdims=True) - 1
-                    limits[node.name] = np.minimum(limits.get(node.name, np.inf), own_finest)
+                    self._limit_value(node.name, finest - 1)
+
+    def _limit_factors(self, sums: list[str], before: Any) -> None:
+        """Limit the grains of factors that are added to much larger values: finer than those they need not be."""
+        for name in sums:
+            bound = self._values[name].bound
+            assert bound is not None
+            for source in self._nodes[name].inputs:
+                if source not in before:
+                    is_factor = isinstance(self._nodes[source].layer, Affine)
+                    finest = np.floor(np.log2(FACTOR / np.maximum(bound, 1 / EXACT)))
+                    self._limit_value(source, finest if is_factor else np.full(bound.shape, np.inf))
+
+    def _limit_value(self, name: str, finest: AnyArray) -> None:
+        """Limit the grains of a value, which may be smaller than those it is added to."""
+        sizes = zip(self._values[name].scale.shape, finest.shape)
+        spread = tuple(axis for axis, (own, size) in enumerate(sizes) if own < size)
+        own_finest, limits = finest.min(axis=spread, keepdims=True), self._exponents.limits
+        limits[name] = np.minimum(limits.get(name, np.inf), own_finest)
 
     def _read(self, name: str, node: Node) -> str:
         """Return what a node reads: of what the image alone decides, neurons and their readers read it rounded."""
@@ -283,7 +301,7 @@ class Writer:
         scale = collapsed(filled(value.scale) * layer.scale)
         shape = np.broadcast(value.scale, layer.scale, layer.offset).shape
         unit = np.exp2(-self._exponents.of_factor(called, scale, layer.offset, value, driven, largest))
-        offset_unit = unit * np.exp2(-value.finest)
+        offset_unit = unit * np.exp2(-value.grain)
         rounded, offset = np.rint(scale / unit) * unit, np.rint(layer.offset / offset_unit) * offset_unit
         grain = -np.log2(offset_unit) if offset.any() else value.grain - np.log2(unit)
         bound = None
