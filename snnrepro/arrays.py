@@ -47,6 +47,12 @@ def constant(array: AnyArray) -> AnyArray:
     return array
 
 
+def nearest_multiple(values: AnyArray, unit: AnyArray) -> AnyArray:
+    """Return the nearest multiples of `unit`; of two as near, the even one. With powers of two they are exact."""
+    multiples: AnyArray = np.rint(values / unit) * unit
+    return multiples
+
+
 def pieces(
     x: AnyArray, numbers_per_image: int, most_numbers: int, most_images: int, even: bool = False
 ) -> list[AnyArray]:

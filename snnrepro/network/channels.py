@@ -55,26 +55,27 @@ def collapsed(values: AnyArray) -> AnyArray:
     return values
 
 
-def by_input(layer: Any, of_channel: AnyArray) -> AnyArray:
+def by_input(layer: LinearLayer, of_channel: AnyArray) -> AnyArray:
     """Return one number for each input channel as an array to be broadcast to the layer's weights."""
     if isinstance(layer, Dense):
         return of_channel[:, np.newaxis]
-    space = [1] * len(layer.strides)
-    if isinstance(layer, ConvTranspose):
-        return of_channel.reshape(-1, 1, *space)
-    per_output = of_channel.reshape(layer.groups, -1).repeat(len(layer.weights) // layer.groups, axis=0)
-    return per_output.reshape(*per_output.shape, *space)
+    return _over_kernels(layer, of_channel, is_first=isinstance(layer, ConvTranspose))
 
 
-def by_output(layer: Any, of_channel: AnyArray) -> AnyArray:
+def by_output(layer: LinearLayer, of_channel: AnyArray) -> AnyArray:
     """Return one number for each output channel as an array to be broadcast to the layer's weights."""
     if isinstance(layer, Dense):
         return of_channel
-    space = [1] * len(layer.strides)
-    if isinstance(layer, Conv):
-        return of_channel.reshape(-1, 1, *space)
-    per_input = of_channel.reshape(layer.groups, -1).repeat(len(layer.weights) // layer.groups, axis=0)
-    return per_input.reshape(*per_input.shape, *space)
+    return _over_kernels(layer, of_channel, is_first=isinstance(layer, Conv))
+
+
+def _over_kernels(layer: Conv | ConvTranspose, of_channel: AnyArray, is_first: bool) -> AnyArray:
+    """Return one number for each channel, which the first axis of the weights counts, or the second in each group."""
+    if is_first:
+        spread = of_channel.reshape(-1, 1)
+    else:
+        spread = of_channel.reshape(layer.groups, -1).repeat(len(layer.weights) // layer.groups, axis=0)
+    return spread.reshape(*spread.shape, *[1] * len(layer.strides))
 
 
 def largest_of_outputs(layer: Any, sizes: AnyArray) -> AnyArray:

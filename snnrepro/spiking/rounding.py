@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
+from snnrepro.arrays import nearest_multiple
 from snnrepro.errors import ModelError
 from snnrepro.network.channels import (
     LINEAR,
@@ -163,7 +164,7 @@ class Writer:
         for constant, value in constants.items():
             if constant != "amplitude":
                 least = unit if constant in ("threshold", "subtracted") else -np.inf
-                constants[constant] = np.maximum(np.rint(value / unit) * unit, least)
+                constants[constant] = np.maximum(nearest_multiple(value, unit), least)
         rounded = Population(population.neuron, **constants)  # type: ignore[arg-type]  # which keeps float32
         neuron: Any = population.neuron
         changes = neuron.retention(dt) != 1
@@ -302,7 +303,7 @@ class Writer:
         shape = np.broadcast(value.scale, layer.scale, layer.offset).shape
         unit = np.exp2(-self._exponents.of_factor(called, scale, layer.offset, value, driven, largest))
         offset_unit = unit * np.exp2(-value.grain)
-        rounded, offset = np.rint(scale / unit) * unit, np.rint(layer.offset / offset_unit) * offset_unit
+        rounded, offset = nearest_multiple(scale, unit), nearest_multiple(layer.offset, offset_unit)
         grain = -np.log2(offset_unit) if offset.any() else value.grain - np.log2(unit)
         bound = None
         if value.bound is not None:
@@ -318,8 +319,8 @@ class Writer:
         weights = layer.weights * by_input(layer, np.where(of_input == 0, 1, of_input))
         exponents = self._exponents.of_weights(node, weights, value, node.name in self._schedule.driven)
         unit, bias_unit = by_output(layer, np.exp2(-exponents)), np.exp2(-exponents - value.finest)
-        bias = np.rint(layer.bias / bias_unit) * bias_unit
-        new: Any = replace(layer, weights=np.rint(weights / unit) * unit, bias=bias)
+        bias = nearest_multiple(layer.bias, bias_unit)
+        new: Any = replace(layer, weights=nearest_multiple(weights, unit), bias=bias)
         grain = np.broadcast_to(along(exponents + value.finest, shape, axis), shape)
         self._keep(node.name, (name,), new, Value(np.ones(shape), grain, of_one(in_sizes(new), value.bound)))
 

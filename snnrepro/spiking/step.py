@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnrepro.arrays import nearest_multiple
 from snnrepro.network.layers import Multiply
 from snnrepro.spiking.neurons import IF, LIF, Population
 from snnrepro.spiking.run import step_weights
@@ -43,7 +44,7 @@ class IFState:
         if self._retention != 1:
             v *= self._retention
             if population.unit is not None:
-                v[...] = np.rint(v / population.unit) * population.unit
+                v[...] = nearest_multiple(v, population.unit)
         v += z
         v += population.bias
         if neuron.max_spikes == 1:

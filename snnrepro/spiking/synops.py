@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnrepro.arrays import frozen
+from snnrepro.network.channels import LINEAR
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, Divide, Multiply, Normalize, OnnxPart
 from snnrepro.spiking.schedule import is_graded
 
@@ -25,7 +26,7 @@ def fan_outs(spiking: SpikingNetwork) -> dict[str, IntArray]:
     shapes = spiking.network.shapes
     fans: dict[str, IntArray] = {}
     for node in spiking.schedule.nodes:
-        if isinstance(node.layer, (Dense, Conv, ConvTranspose)):
+        if isinstance(node.layer, LINEAR):
             source = node.inputs[0]
             met = fan_out(node, shapes[source], shapes[node.name])
             fans[source] = fans[source] + met if source in fans else met

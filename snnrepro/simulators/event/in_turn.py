@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping
 import numpy as np
 from numba import get_num_threads
 
-from snnrepro.network.layers import Conv, ConvTranspose, Dense, ReLU
+from snnrepro.network.channels import LINEAR
+from snnrepro.network.layers import ReLU
 from snnrepro.simulators.event.batch import Values
 from snnrepro.simulators.event.builder import Builder
 from snnrepro.simulators.event.readout import ReadoutWeights, sum_over_steps
@@ -42,7 +43,6 @@ _LARGEST_DENSE = 2**22
 """Weights of a dense layer beyond which it is not copied for events, but multiplied (16 MB)."""
 _FEW_STEPS = 4
 """Steps that the compiled loops take together."""
-_ON_BITS = (Dense, Conv, ConvTranspose)
 
 Use = Callable[[slice, int, "Value"], None]
 """What is done with a value: given the images, the first of the steps, and the value in these steps."""
@@ -227,7 +227,7 @@ def _numbers_per_step(schedule: Schedule) -> int:
     for node in schedule.nodes:
         own[node.name] = sizes[node.name]
         for name in node.inputs:
-            if isinstance(node.layer, _ON_BITS) and name in spikes:
+            if isinstance(node.layer, LINEAR) and name in spikes:
                 own[node.name] += sizes[name] // 4  # bits, and lists of them
             elif name in reads or name not in schedule.driven:
                 own[node.name] += 3 * sizes[name]  # numbers, and lists of those that are not 0

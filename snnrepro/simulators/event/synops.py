@@ -9,14 +9,11 @@ import numpy as np
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.kernels import Events
 from snnrepro.simulators.event.values import Input, Spikes
+from snnrepro.spiking.exponents import EXACT
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
     from snnrepro.simulators.event.layout import Layout
-
-
-_EXACT = 2**24
-"""Whole numbers up to it are exact in float32."""
 
 
 class Synops:
@@ -52,7 +49,7 @@ class Synops:
         if layout not in self._runs:
             self._runs[layout] = self._runs_of(layout)
         runs, out = self._runs[layout], np.empty(n_images, np.int64)
-        if runs is None and layout.n_positions * words * int(self._fan_out.max()) < _EXACT:
+        if runs is None and layout.n_positions * words * int(self._fan_out.max()) < EXACT:
             fan_out = layout.pack(self._fan_out).reshape(-1)
             kernels.count_synops_of_each(spikes.masks.reshape(-1), n_steps, fan_out, out)
             return out

@@ -12,6 +12,7 @@ import nengo
 import numpy as np
 from nengo.params import BoolParam, EnumParam, IntParam, NdarrayParam, NumberParam, Parameter, StringParam
 
+from snnrepro.arrays import nearest_multiple
 from snnrepro.spiking.step import of_sums
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class SignedIF(_NoRates):
             potential *= self.retention
         elif self.retention != 1:  # in float32, as every simulator does it: before rounding, the last bit matters
             grown = potential.astype(np.float32) * np.float32(self.retention)
-            potential[...] = np.rint(grown / self.unit) * self.unit
+            potential[...] = nearest_multiple(grown, self.unit)
         potential += J
         if self.max_spikes == 1:
             spikes = (potential >= self.threshold).astype(potential.dtype)
