@@ -80,6 +80,12 @@ class _Code:
             first, undefined, ir.Constant(ir.VectorType(_INT, kind.count), [0] * kind.count)
         )
 
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """Return ``a * b + c``."""
+        kind = ir.FunctionType(a.type, [a.type] * 3)
+        name = f"llvm.fmuladd.v{a.type.count}f32"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
+
 
 def _emitted(signature: Signature, emit: Callable[..., Value]) -> Emitted:
     """Return what `intrinsic` wants: a signature, and what writes the code for the values of its arguments."""
@@ -145,7 +151,9 @@ def store(_: Typing, array: Array, index: Type, value: _VectorType) -> Emitted:
     """Write a vector to `array` from `index` on."""
     return _emitted(
         types.void(array, types.intp, value),
-        lambda code, target, i, v: code.builder.store(v, code.pointer(array, target, i, value.floats), align=4),
+        lambda code, target, i, v: code.builder.store(
+            v, code.pointer(array, target, i, value.numbers), align=2 if value.whole else 4
+        ),
     )
 
 
@@ -171,13 +179,7 @@ def sub(_: Typing, u: _VectorType, v: _VectorType) -> Emitted:
 @intrinsic
 def fma(_: Typing, u: _VectorType, v: _VectorType, w: _VectorType) -> Emitted:
     """Return ``u * v + w``, rounded once where the machine does both at once."""
-
-    def emit(code: _Code, *values: Value) -> Value:
-        kind = ir.FunctionType(u.floats, [u.floats] * 3)
-        function = cgutils.get_or_insert_function(code.builder.module, kind, f"llvm.fmuladd.v{u.lanes}f32")
-        return code.builder.call(function, values)
-
-    return _emitted(u(u, u, u), emit)
+    return _emitted(u(u, u, u), lambda code, a, b, c: code.fma(a, b, c))
 
 
 @intrinsic
@@ -274,8 +276,8 @@ def copy_8_bytes(_: Typing, source: Array, start: Type, target: Array, first: Ty
 
 
 @intrinsic
-def patterns(_: Typing, a: Type, b: Type, c: Type, d: Type, target: Array) -> Emitted:
-    """Write for each lane of four words ``a + 2 * b + 4 * c + 8 * d`` of its bits to `target`, uint8."""
+def patterns(_: Typing, a: Type, b: Type, c: Type, d: Type, target: Array, index: Type) -> Emitted:
+    """Write ``a + 2 * b + 4 * c + 8 * d`` of the bits of each lane of four words to `target`, uint8, from `index`."""
     bits, small = ir.VectorType(ir.IntType(1), a.bitwidth), ir.VectorType(_BYTE, a.bitwidth)
 
     def emit(code: _Code, *values: Value) -> Value:
@@ -283,10 +285,9 @@ def patterns(_: Typing, a: Type, b: Type, c: Type, d: Type, target: Array) -> Em
         for step, word in enumerate(values[:4]):
             lanes = code.builder.zext(code.builder.bitcast(word, bits), small)
             total = code.builder.or_(total, code.builder.shl(lanes, ir.Constant(small, [step] * small.count)))
-        first = ir.Constant(ir.IntType(64), 0)
-        return code.builder.store(total, code.pointer(target, values[4], first, small), align=1)
+        return code.builder.store(total, code.pointer(target, values[4], values[5], small), align=1)
 
-    return _emitted(types.void(a, a, a, a, target), emit)
+    return _emitted(types.void(a, a, a, a, target, types.intp), emit)
 
 
 @intrinsic

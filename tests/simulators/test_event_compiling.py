@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snnrepro.simulators.event import gather, kernels, segments
+from snnrepro.simulators.event import gather, gather_numbers, gather_windows, kernels, segments
 from snnrepro.simulators.event import run as event
 from tests.helpers.event_cases import small
 
@@ -51,17 +51,21 @@ def test_compiled_code_is_kept_for_the_next_process():
         assert kept
 
 
+LOOPS = (kernels, gather, gather_numbers, gather_windows)
+
+
 def test_no_compiled_loop_takes_a_tuple():
     # Numba 0.55 and 0.56 confuse long tuples of unlike arrays: 40 bytes of such a type's fingerprint are junk.
-    tuples = {name for module in (kernels, gather, segments) for name in vars(module) if _is_named_tuple(module, name)}
+    tuples = {name for module in (*LOOPS, segments) for name in vars(module) if _is_named_tuple(module, name)}
     assert {"IFConstants", "Firing", "Segments"} <= tuples
     loops = [
         value
-        for module in (kernels, gather)
+        for module in LOOPS
         for value in vars(module).values()
         if getattr(value, "targetoptions", {}).get("nogil") and value.py_func.__module__ == module.__name__
     ]
-    assert {"fire", "fire_lif", "gather_spikes", "gather_numbers"} <= {loop.py_func.__name__ for loop in loops}
+    named = {loop.py_func.__name__ for loop in loops}
+    assert {"fire", "fire_lif", "gather_spikes", "gather_numbers", "gather_windows"} <= named
     for loop in loops:
         for parameter in inspect.signature(loop.py_func).parameters.values():
             assert "uple" not in parameter.annotation

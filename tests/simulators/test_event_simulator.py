@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import snnrepro
 from snnrepro.network.graph import Network, Node
-from snnrepro.network.layers import Add, Conv, Dense, ReLU, Reshape, Transpose
+from snnrepro.network.layers import Add, AveragePool, Conv, Dense, ReLU, Reshape, Transpose
 from snnrepro.simulators.event import run as event
 from snnrepro.simulators.event.batch import Batch
 from snnrepro.simulators.event.plan import make_plan
 from snnrepro.simulators.event.readout import readout_weights
-from snnrepro.simulators.event.stages import Filtered, FireOnEvents, FireOnNumbers, FirePlainly, Sums
+from snnrepro.simulators.event.stages import Filtered, FireOnNumbers, FireOnWeights, FirePlainly, Sums
 from snnrepro.simulators.event.values import Spikes
 from snnrepro.simulators.plain import spike_trains
 from snnrepro.spiking.neurons import IF, LIF, Population
@@ -166,7 +166,7 @@ def test_dense_layers_over_the_last_axis_agree(shape):
     spiking = with_neurons(Network("x", shape, tuple(nodes), {}))
     run = assert_same(spiking, rng.randint(0, 4, (9, *shape)).astype(np.float32) / 4, 11)
     assert min(counts.min() for counts in run.spike_counts.values()) > 0
-    assert isinstance(make_plan(spiking).stages["b"], FireOnEvents)
+    assert isinstance(make_plan(spiking).stages["b"], FireOnWeights)
 
 
 def test_convolutions_over_one_and_three_axes_agree():
@@ -186,8 +186,28 @@ def test_convolutions_over_one_and_three_axes_agree():
         assert min(counts.min() for counts in run.spike_counts.values()) > 0
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 7])
+def test_few_channels_are_read_whole_and_many_as_events(channels):
+    rng, no_pads = np.random.RandomState(channels), ((0, 0), (0, 0))
+    nodes = [
+        Node("first", ("x",), dyadic_conv(rng, channels, channels, 3)),
+        Node("a", ("first",), ReLU()),
+        Node("means", ("a",), AveragePool((2, 2), (1, 1), (1, 1), no_pads, no_pads)),
+        Node("second", ("means",), dyadic_conv(rng, 6, channels, 2)),
+        Node("b", ("second",), ReLU()),
+        Node("y", ("b",), Add()),
+    ]
+    spiking = with_neurons(Network("x", (channels, 7, 6), tuple(nodes), {}))
+    stages = make_plan(spiking).stages
+    read = {name: stages[name].inputs[0] for name in ("first" if "first" in stages else "a", "b")}
+    assert [source.form == "numbers" for source in read.values()] == [channels <= 4] * 2
+    assert ("first" in stages) == (channels > 4)  # else its output is never written
+    run = assert_same(spiking, rng.randint(0, 4, (5, channels, 7, 6)).astype(np.float32) / 4, 11, [1, 4, 6, 11])
+    assert min(counts.min() for counts in run.spike_counts.values()) > 0
+
+
 def test_linear_layers_that_read_spikes_work_on_events():
-    """Controls that the fast way is taken: on spikes between layers of neurons and on the image."""
+    """Controls that the fast way is taken: neurons fire in the loops of what they read, of the image too."""
     rng = np.random.RandomState(0)
     nodes = [
         Node("first", ("x",), dyadic_conv(rng, 4, 1, 3)),
@@ -202,7 +222,7 @@ def test_linear_layers_that_read_spikes_work_on_events():
     spiking = with_neurons(Network("x", (1, 6, 6), tuple(nodes), {}))
     plan = make_plan(spiking)
     kinds = {name: type(action) for name, action in plan.stages.items()}
-    assert kinds == {"first": Sums, "a": FireOnNumbers, "b": FireOnEvents, "c": FireOnEvents}
+    assert kinds == dict.fromkeys("abc", FireOnWeights)
     assert set(plan.readout.dense) == {"y"}
     filtered = make_plan(dataclasses.replace(spiking, synapse=0.01))
     assert all(isinstance(filtered.stages[name], Filtered) for name in "abc")

@@ -18,8 +18,8 @@ from snnrepro.simulators.event.readout import Readout, without_constant
 from snnrepro.simulators.event.stages import (
     Compute,
     Filtered,
-    FireOnEvents,
     FireOnNumbers,
+    FireOnWeights,
     FirePlainly,
     Maximum,
     OfMeans,
@@ -30,6 +30,7 @@ from snnrepro.simulators.event.stages import (
 from snnrepro.simulators.event.values import Input
 from snnrepro.simulators.event.weights import (
     bias_of,
+    is_read_whole,
     linear,
     linear_layer,
     linear_of_all,
@@ -218,7 +219,7 @@ class Builder:
         synapse, dt, packed = self._synapse, self._dt, self.packed(node.name)
         on_events = self._events_of(self._nodes[node.inputs[0]]) if self._fused(node) is not None else None
         if on_events is not None and packed is not None:
-            return FireOnEvents((on_events[1],), packed, on_events[0])
+            return FireOnWeights((on_events[1],), packed, on_events[0])
         numbers = (Input(node.inputs[0], "numbers"),)
         fire: FireOnNumbers | FirePlainly = (
             FirePlainly(numbers, self._populations[node.name], dt) if packed is None else FireOnNumbers(numbers, packed)
@@ -226,11 +227,19 @@ class Builder:
         return fire if synapse is None else Filtered(numbers, fire, math.exp(-dt / synapse))
 
     def _fused(self, node: Node) -> LinearLayer | None:
-        """Return the linear layer before neurons if it is computed on the events that spikes are, in their own loop."""
+        """Return the linear layer before neurons if they fire in its loop.
+
+        One that the image alone decides is computed once instead, and kept, but where it reads an image itself: its
+        output is many times as large, and it would be written and read for nothing.
+        """
         before = self._nodes.get(node.inputs[0])
-        if before is None or self._synapse is not None or before.name not in self.schedule.driven:
+        if before is None or self._synapse is not None or not can_be_fused(self._populations[node.name]):
             return None
-        return self._linear_layer(before) if can_be_fused(self._populations[node.name]) else None
+        layer = self._linear_layer(before)
+        if layer is None or before.name in self.schedule.driven:
+            return layer
+        source = layout_of(self._shapes[before.inputs[0]], channel_axis(layer), padded=False)
+        return layer if is_read_whole(source) else None
 
     def _axis(self, node: Node) -> int:
         """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""

@@ -103,6 +103,13 @@ def load_constants(
     return load(thresholds, index, masks), load(resets, index, masks), load(biases, index, masks)
 
 
+@njit(error_model="numpy")
+def begin_at(potential: FloatArray, initial: FloatArray, masks: WordArray) -> None:
+    """Write where the neurons of an image begin: at `initial`, that of all of them or of the channels of a position."""
+    for number in range(0, potential.size, masks.itemsize * 8):
+        store(potential, number, load(initial, number % initial.size, masks))
+
+
 @njit(inline="always", error_model="numpy")
 def keep_lanes(v: Vector, kept: Vector, units: FloatArray, index: int, masks: WordArray) -> Vector:
     """Return what is left in a step of the potentials `v` of the lanes from `index` on, rounded if there are units."""
@@ -343,46 +350,21 @@ def weighted_sums(
 
 
 @kernel
-def count_synops(
-    masks: WordArray, n_steps: int, words: int, starts: IntArray, fan_out: IntArray, out: IntArray
-) -> None:
+def count_synops(masks: WordArray, n_steps: int, digits: WordArray, frame: int, out: IntArray) -> None:
     """Write to `out` how many weights the spikes of each image meet.
 
-    Those of the positions from ``starts[k]`` to the next, of `words` words each, meet ``fan_out[k]``.
+    `digits` are as many times the `frame` words of a step as the numbers of weights that a neuron's spike meets have
+    binary digits: the bits that are set there are those of neurons where this digit is 1, the lowest first.
     """
-    frame = starts[-1] * words
     for image in range(out.size):
         total = 0
-        for step in range(n_steps):
-            first = (image * n_steps + step) * frame
-            for run in range(fan_out.size):
-                spikes = 0
-                for word in range(first + starts[run] * words, first + starts[run + 1] * words):
-                    spikes += popcount(at(masks, word))
-                total += spikes * fan_out[run]
-        out[image] = total
-
-
-@kernel
-def count_synops_of_each(masks: WordArray, n_steps: int, fan_out: FloatArray, out: IntArray) -> None:
-    """Write to `out` how many weights the spikes of each image meet, each ``fan_out`` of its neuron.
-
-    The sum over the words of a step stays exact in float32 for every lane.
-    """
-    lanes = masks.itemsize * 8
-    words = fan_out.size // lanes
-    zero = splat(np.float32(0), masks)
-    of_lanes = np.empty(64, np.float32)
-    for image in range(out.size):
-        total = 0
-        for step in range(n_steps):
-            met = zero
-            for word in range(words):
-                spikes = at(masks, (image * n_steps + step) * words + word)
-                met = add(met, select(spikes, load(fan_out, word * lanes, masks), zero))
-            store(of_lanes, 0, met)
-            for lane in range(lanes):
-                total += int(of_lanes[lane])
+        for digit in range(digits.size // frame):
+            spikes = 0
+            for step in range(n_steps):
+                first = (image * n_steps + step) * frame
+                for word in range(frame):
+                    spikes += popcount(at(masks, first + word) & at(digits, digit * frame + word))
+            total += spikes << digit
         out[image] = total
 
 

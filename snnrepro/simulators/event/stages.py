@@ -164,7 +164,7 @@ class Sums(Stage):
 
     linear: Linear
 
-    def run(self, inputs: tuple[Spikes | Events], state: State, n_steps: int) -> tuple[FloatArray, State]:
+    def run(self, inputs: tuple[Spikes | Events | FloatArray], state: State, n_steps: int) -> tuple[FloatArray, State]:
         """Return the value, ``(n_images, n_steps or 1, *shape)``."""
         return self.linear.sums(inputs[0]), state
 
@@ -181,14 +181,14 @@ class Fire(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class FireOnEvents(Fire):
-    """Neurons behind a linear layer on events, in one loop."""
+class FireOnWeights(Fire):
+    """Neurons behind a linear layer, in one loop."""
 
     linear: Linear
 
-    def run(self, inputs: tuple[Spikes | Events], state: State, n_steps: int) -> tuple[Spikes, State]:
+    def run(self, inputs: tuple[Spikes | Events | FloatArray], state: State, n_steps: int) -> tuple[Spikes, State]:
         """Return the spikes."""
-        return self.linear.fire(inputs[0], self.population, state[0] if state else _NO_NUMBERS), state
+        return self.linear.fire(inputs[0], n_steps, self.population, state[0] if state else _NO_NUMBERS), state
 
 
 @dataclass(frozen=True, eq=False)

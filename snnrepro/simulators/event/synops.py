@@ -9,10 +9,9 @@ import numpy as np
 from snnrepro.simulators.event import kernels
 from snnrepro.simulators.event.kernels import Events
 from snnrepro.simulators.event.values import Input, Spikes
-from snnrepro.spiking.exponents import EXACT
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.arrays import FloatArray, IntArray, WordArray
     from snnrepro.simulators.event.layout import Layout
 
 
@@ -31,7 +30,7 @@ class Synops:
         self.source = source
         self._fan_out = fan_out
         self._uniform, self._first = is_uniform(fan_out), int(fan_out.flat[0])
-        self._runs: dict[Layout, tuple[IntArray, IntArray] | None] = {}
+        self._digits: dict[Layout, WordArray] = {}
 
     def count(self, read: FloatArray | Spikes | Events) -> IntArray:
         """Return the operations over all steps, ``(n_images,)``."""
@@ -45,28 +44,23 @@ class Synops:
         return out
 
     def _count_spikes(self, spikes: Spikes) -> IntArray:
-        layout, (n_images, n_steps, _, words) = spikes.population.layout, spikes.masks.shape
-        if layout not in self._runs:
-            self._runs[layout] = self._runs_of(layout)
-        runs, out = self._runs[layout], np.empty(n_images, np.int64)
-        if runs is None and layout.n_positions * words * int(self._fan_out.max()) < EXACT:
-            fan_out = layout.pack(self._fan_out).reshape(-1)
-            kernels.count_synops_of_each(spikes.masks.reshape(-1), n_steps, fan_out, out)
-            return out
-        if runs is None:
-            n_spikes = spikes.sums(np.ones((1, n_steps), np.float32))[:, 0]
-            counted: IntArray = np.einsum("npc,pc->n", n_spikes, layout.pack(self._fan_out), dtype=np.float64)
-            return counted.astype(np.int64)
-        kernels.count_synops(spikes.masks.reshape(-1), n_steps, words, *runs, out)
+        layout, (n_images, n_steps) = spikes.population.layout, spikes.masks.shape[:2]
+        if layout not in self._digits:
+            self._digits[layout] = self._digits_in(layout)
+        masks, digits = spikes.masks.reshape(-1), self._digits[layout]
+        frame = layout.size // 8  # bytes of a step
+        if frame % 8 == 0:  # more bits are counted at once
+            masks, digits = masks.view(np.uint64), digits.view(np.uint64)
+        out = np.empty(n_images, np.int64)
+        kernels.count_synops(masks, n_steps, digits, frame // masks.itemsize, out)
         return out
 
-    def _runs_of(self, layout: Layout) -> tuple[IntArray, IntArray] | None:
-        """Return where runs of positions with the same number begin, and each one's; None if channels differ."""
-        channels = layout.pack(self._fan_out)[:, : layout.shape[layout.axis]].astype(np.int64)
-        if not (channels == channels[:, :1]).all():
-            return None
-        starts = np.flatnonzero(np.diff(channels[:, 0], prepend=-1))
-        return np.append(starts, layout.n_positions), channels[starts, 0]
+    def _digits_in(self, layout: Layout) -> WordArray:
+        """Return the binary digits of how many weights a neuron's spike meets, as words of the masks of a layout."""
+        n_digits = max(1, int(self._fan_out.max()).bit_length())
+        digits = np.stack([self._fan_out >> digit & 1 for digit in range(n_digits)])
+        bits = layout.pack(digits).astype(np.uint8)
+        return np.packbits(bits, axis=-1, bitorder="little").view(layout.word).reshape(-1)
 
 
 def is_uniform(fan_out: IntArray) -> bool:

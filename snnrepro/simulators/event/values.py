@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BITS = np.array(
     [[bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - bin(byte).count("1")) for byte in range(256)]
 )
-_BITS_OF = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in range(256)]]).astype(np.uint8)
+BITS_OF = np.concatenate([_BITS.reshape(-1), [bin(byte).count("1") for byte in range(256)]]).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class EventForm(NamedTuple):
         starts = np.empty(n_positions + 1, np.int32)
         channels = layout.shape[layout.axis]
         n_rows = n_positions // self.width
-        kernels.list_events(flat, n_rows, self.width, channels, layout.channels, _BITS_OF, indices, values, starts)
+        kernels.list_events(flat, n_rows, self.width, channels, layout.channels, BITS_OF, indices, values, starts)
         return Events(indices, values, starts, n_images, n_steps)
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from snnrepro.network.channels import LinearLayer, channel_axis
 from snnrepro.network.layers import Conv, ConvTranspose, Dense
-from snnrepro.simulators.event.gather import Sizes, gather_numbers, gather_spikes
+from snnrepro.simulators.event.gather import Sizes, gather_spikes
+from snnrepro.simulators.event.gather_numbers import gather_numbers
+from snnrepro.simulators.event.gather_windows import gather_windows
 from snnrepro.simulators.event.kernels import Events, Firing, IFConstants, LIFConstants
 from snnrepro.simulators.event.layout import Layout, layout_of
 from snnrepro.simulators.event.segments import (
@@ -21,7 +23,7 @@ from snnrepro.simulators.event.segments import (
     window_segments,
     window_weights,
 )
-from snnrepro.simulators.event.values import EventForm, Spikes
+from snnrepro.simulators.event.values import BITS_OF, EventForm, Spikes
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray, IntArray
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _NO_NUMBERS = np.empty(0, np.float32)
 _LARGEST_SUM = 32767
 """Of int16."""
+_FEW_CHANNELS = 4
+"""Of a position, as an image has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,26 +69,30 @@ class Linear:
     @property
     def form(self) -> str | EventForm:
         """The form of what it reads."""
-        return "spikes" if self.reads_spikes else EventForm(self.source, self.segments.width)
+        if self.reads_spikes:
+            return "spikes"
+        return "numbers" if is_read_whole(self.source) else EventForm(self.source, self.segments.width)
 
-    def fire(self, read: Spikes | Events, population: PackedPopulation, potentials: FloatArray) -> Spikes:
+    def fire(
+        self, read: Spikes | Events | FloatArray, n_steps: int, population: PackedPopulation, potentials: FloatArray
+    ) -> Spikes:
         """Return the spikes of neurons that read this layer's output; their bias holds the layer's.
 
         They go on from `potentials`, ``(n_images, neurons)``, and leave them there, or begin at their initial ones if
         it is empty.
         """
-        n_images, n_steps = _images_and_steps(read)
+        n_images = _images_and_steps(read)[0]
         masks, counts = self.target.masks(n_images, n_steps), np.empty(n_images, np.int64)
         firing = Firing(potentials.reshape(-1), masks.reshape(-1), counts)
-        self._gather(read, population.constants, firing, _NO_NUMBERS, fires=True)
+        self._gather(read, n_steps, population.constants, firing, _NO_NUMBERS, fires=True)
         return Spikes(population, masks, counts)
 
-    def sums(self, read: Spikes | Events) -> FloatArray:
+    def sums(self, read: Spikes | Events | FloatArray) -> FloatArray:
         """Return the output, ``(n_images, n_steps, *shape)``."""
         layout, (n_images, n_steps) = self.target, _images_and_steps(read)
         out = np.empty((n_images, n_steps, layout.n_positions, layout.channels), np.float32)
         firing = Firing(_NO_NUMBERS, np.empty(0, layout.word), np.empty(n_images, np.int64))
-        self._gather(read, self._bias_alone, firing, out.reshape(-1), fires=False)
+        self._gather(read, n_steps, self._bias_alone, firing, out.reshape(-1), fires=False)
         return layout.unpack(out)
 
     @cached_property
@@ -95,27 +103,36 @@ class Linear:
 
     def _gather(
         self,
-        read: Spikes | Events,
+        read: Spikes | Events | FloatArray,
+        n_steps: int,
         neurons: IFConstants | LIFConstants,
         firing: Firing,
         out: FloatArray,
         *,
         fires: bool,
     ) -> None:
-        source = self.source
-        sizes = Sizes(*_images_and_steps(read), source.n_positions, source.channels, self.target.channels)
+        source, (n_images, n_frames) = self.source, _images_and_steps(read)
+        sizes = Sizes(n_images, n_steps, source.n_positions, source.channels, self.target.channels)
         named = {**sizes._asdict(), **self.segments._asdict(), **neurons._asdict(), **firing._asdict()}
         named.update(weights=self.weights, fires=fires, out=out)
         if isinstance(read, Spikes):
-            gather_spikes(spikes=read.words, scales=self.scales, **named)
-        else:
+            gather_spikes(spikes=read.words, bits_of=BITS_OF, scales=self.scales, **named)
+        elif isinstance(read, Events):
             gather_numbers(indices=read.indices, values=read.values, starts=read.starts, **named)
+        else:
+            gather_windows(x=source.pack(read).reshape(-1), n_frames=n_frames, **named)
 
 
-def _images_and_steps(read: Spikes | Events) -> tuple[int, int]:
+def _images_and_steps(read: Spikes | Events | FloatArray) -> tuple[int, int]:
     if isinstance(read, Events):
         return read.n_images, read.n_steps
-    return read.masks.shape[0], read.masks.shape[1]
+    shape = read.shape if isinstance(read, np.ndarray) else read.masks.shape
+    return shape[0], shape[1]
+
+
+def is_read_whole(source: Layout) -> bool:
+    """Whether a linear layer on numbers reads the zeros too: in an image there is little to be left out."""
+    return source.channels <= _FEW_CHANNELS
 
 
 def linear_layer(layer: Layer) -> LinearLayer | None:

@@ -1,0 +1,164 @@
+"""The rows of weights that an output position sees, added up for four time steps at once: loops inside `gather`.
+
+A neuron that spiked in any of the steps costs one row. Rows of float32 are added to the sums of the steps, which stay
+in registers. Rows of int16 are added, in memory, to the sum of all that have the same pattern of spikes, one of 15;
+from these come the sums of the steps. Either way was the faster one for its type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+from llvmlite.binding import get_host_cpu_features
+from numba import config, types
+from numba.extending import overload
+
+from snnrepro.simd import add, at, fma, load, nothing, opaque, splat, store
+
+if TYPE_CHECKING:
+    from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, WordArray
+    from snnrepro.simd import Vector
+
+    Sums = tuple[Vector, Vector, Vector, Vector]
+
+STEPS = 4
+"""Steps taken together."""
+PATTERNS = 2**STEPS
+"""What a neuron may do in them."""
+
+
+def sums_of_steps(*arguments: Any) -> Sums:
+    """Return the sums of the rows that an output position sees in four steps; for compiled code only.
+
+    Parameters
+    ----------
+    active, starts, patterns : what `list_active` leaves.
+    rows, bases : the segments of the output row, as in `Segments`.
+    left, right : of the column, as in `Segments`.
+    first : where the weights begin: those of its block of channels, moved by the shift of the column.
+    width, channels : positions of an input row, channels of a position.
+    weights : float32 or int16.
+    spikes : ``(64,)``: for each pattern whether there is a spike in each of the steps, 1 or 0, float32.
+    room : for the sums of all patterns, of the type of the weights, where the cache has whole lines for them.
+    masks : words of as many bits as a block has channels.
+    """
+    raise NotImplementedError
+
+
+def _in_registers(
+    active: Int32Array,
+    starts: Int32Array,
+    patterns: ByteArray,
+    rows: Int32Array,
+    bases: Int32Array,
+    left: int,
+    right: int,
+    first: int,
+    width: int,
+    channels: int,
+    weights: AnyArray,
+    spikes: FloatArray,
+    room: AnyArray,
+    masks: WordArray,
+) -> Sums:
+    lanes = masks.itemsize * 8
+    sum_0 = sum_1 = sum_2 = sum_3 = nothing(weights, masks)
+    for segment in range(bases.size):
+        row = np.intp(at(rows, segment))
+        if row < 0:
+            continue
+        event = np.intp(at(starts, row * width + left))
+        stop = np.intp(at(starts, row * width + right))
+        base = first + (np.intp(at(bases, segment)) - row * width * channels) * lanes
+        while event != stop:
+            neuron = np.intp(at(active, event))
+            pattern = np.intp(at(patterns, neuron)) * STEPS
+            weight = load(weights, base + neuron * lanes, masks)
+            sum_0 = fma(weight, splat(at(spikes, pattern), masks), sum_0)
+            sum_1 = fma(weight, splat(at(spikes, pattern + 1), masks), sum_1)
+            sum_2 = fma(weight, splat(at(spikes, pattern + 2), masks), sum_2)
+            sum_3 = fma(weight, splat(at(spikes, pattern + 3), masks), sum_3)
+            event = opaque(event + 1)  # lists are short: an unrolled loop would only have more ends to predict
+    return sum_0, sum_1, sum_2, sum_3
+
+
+def _by_pattern(
+    active: Int32Array,
+    starts: Int32Array,
+    patterns: ByteArray,
+    rows: Int32Array,
+    bases: Int32Array,
+    left: int,
+    right: int,
+    first: int,
+    width: int,
+    channels: int,
+    weights: AnyArray,
+    spikes: FloatArray,
+    room: AnyArray,
+    masks: WordArray,
+) -> Sums:
+    lanes = masks.itemsize * 8
+    zero = nothing(weights, masks)
+    for pattern in range(1, PATTERNS):
+        store(room, pattern * lanes, zero)
+    for segment in range(bases.size):
+        row = np.intp(at(rows, segment))
+        if row < 0:
+            continue
+        event = np.intp(at(starts, row * width + left))
+        stop = np.intp(at(starts, row * width + right))
+        base = first + (np.intp(at(bases, segment)) - row * width * channels) * lanes
+        while event != stop:
+            neuron = np.intp(at(active, event))
+            total = np.intp(at(patterns, neuron)) * lanes
+            store(room, total, add(load(room, total, masks), load(weights, base + neuron * lanes, masks)))
+            event = opaque(event + 1)
+    sum_0 = sum_1 = sum_2 = sum_3 = zero
+    for late in range(0, PATTERNS, 4):  # the spikes in the last two of them
+        neither = load(room, late * lanes, masks) if late else zero
+        first_only = load(room, (late + 1) * lanes, masks)
+        second_only = load(room, (late + 2) * lanes, masks)
+        both = load(room, (late + 3) * lanes, masks)
+        in_first = add(first_only, both)
+        sum_0 = add(sum_0, in_first)
+        sum_1 = add(sum_1, add(second_only, both))
+        if late:
+            late_sum = add(add(neither, second_only), in_first)
+            if late & 4:
+                sum_2 = add(sum_2, late_sum)
+            if late & 8:
+                sum_3 = add(sum_3, late_sum)
+    return sum_0, sum_1, sum_2, sum_3
+
+
+@overload(sums_of_steps, inline="always")
+def _choose(
+    active: Int32Array,
+    starts: Int32Array,
+    patterns: ByteArray,
+    rows: Int32Array,
+    bases: Int32Array,
+    left: int,
+    right: int,
+    first: int,
+    width: int,
+    channels: int,
+    weights: AnyArray,
+    spikes: FloatArray,
+    room: AnyArray,
+    masks: WordArray,
+) -> Callable[..., Sums]:
+    return _in_registers if weights.dtype == types.float32 and _has_wide_registers() else _by_pattern
+
+
+def _has_wide_registers() -> bool:
+    """Whether the sums of four steps stay in registers: with AVX-512, which has 32 of 64 bytes."""
+    features = config.CPU_FEATURES
+    if features is None:
+        try:
+            features = get_host_cpu_features().flatten()
+        except RuntimeError:  # no features are known of this machine
+            return False
+    return "+avx512f" in features

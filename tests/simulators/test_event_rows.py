@@ -1,0 +1,107 @@
+"""Rows of weights are added up alike in registers and by pattern, the machine chooses between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numba import njit
+
+from snnrepro.simd import store
+from snnrepro.simulators.event import rows
+from snnrepro.simulators.event.rows import PATTERNS, STEPS
+
+LANES = 16
+
+
+def stored(way):
+    """Return a compiled function that writes the four sums, ``(4, 16)``, flat."""
+    add_up = njit(way)
+
+    @njit
+    def write(active, starts, patterns, seen_rows, bases, sides, first, sizes, weights, spikes, room, masks, out):
+        sums = add_up(
+            active,
+            starts,
+            patterns,
+            seen_rows,
+            bases,
+            sides[0],
+            sides[1],
+            first,
+            sizes[0],
+            sizes[1],
+            weights,
+            spikes,
+            room,
+            masks,
+        )
+        store(out, 0, sums[0])
+        store(out, 16, sums[1])
+        store(out, 32, sums[2])
+        store(out, 48, sums[3])
+
+    return write
+
+
+WAYS = {
+    ("registers", np.float32): stored(rows._in_registers),
+    ("patterns", np.float32): stored(rows._by_pattern),
+    ("patterns", np.int16): stored(rows._by_pattern),
+}
+
+
+@st.composite
+def windows(draw):
+    """Draw spikes ``(4, rows, width, channels)``, the rows that are seen (-1 for none), and from where to where."""
+    n_rows, width, channels = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 9))
+    seed, density = draw(st.integers(0, 2**16)), draw(st.sampled_from([0.05, 0.4, 0.9]))
+    rng = np.random.RandomState(seed)
+    spikes = rng.random_sample((STEPS, n_rows, width, channels)) < density
+    seen = np.array(draw(st.lists(st.integers(-1, n_rows - 1), min_size=1, max_size=3)), np.int32)
+    left = draw(st.integers(0, width))
+    return spikes, seen, (left, draw(st.integers(left, width))), rng
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0]}-{way[1].__name__}")
+@given(case=windows())
+def test_the_sums_of_four_steps_are_those_of_the_rows_that_spiked(way, case):
+    spikes, seen, (left, right), rng = case
+    _, n_rows, width, channels = spikes.shape
+    active = np.flatnonzero(spikes.any(axis=0).reshape(-1)).astype(np.int32)
+    counts = spikes.any(axis=0).reshape(n_rows * width, channels).sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    patterns = (spikes * (1 << np.arange(STEPS)).reshape(STEPS, 1, 1, 1)).sum(axis=0).astype(np.uint8).reshape(-1)
+    weights = rng.randint(-99, 100, (len(seen), width, channels, LANES)).astype(way[1])
+    bases = (np.arange(len(seen)) * width * channels).astype(np.int32)
+    in_steps = np.array([[pattern >> step & 1 for step in range(STEPS)] for pattern in range(PATTERNS)], np.float32)
+    out = np.full(STEPS * LANES, 77, way[1])
+    WAYS[way](
+        active,
+        starts,
+        patterns,
+        seen,
+        bases,
+        (left, right),
+        0,
+        (width, channels),
+        weights.reshape(-1),
+        in_steps.reshape(-1),
+        np.full(PATTERNS * LANES, 55, way[1]),
+        np.empty(0, np.uint16),
+        out,
+    )
+    wanted = np.zeros((STEPS, LANES))
+    for rows_of, row in zip(weights, seen):
+        if row >= 0:
+            window = spikes[:, row, left:right].astype(np.float64)
+            wanted += np.einsum("twc,wcl->tl", window, rows_of[left:right].astype(np.float64))
+    np.testing.assert_array_equal(out.reshape(STEPS, LANES), wanted)
+
+
+def test_the_machine_decides_how_float32_rows_are_added_up(monkeypatch):
+    monkeypatch.setattr(rows.config, "CPU_FEATURES", "+avx2,+fma")
+    assert not rows._has_wide_registers()
+    monkeypatch.setattr(rows.config, "CPU_FEATURES", "+avx2,+avx512f")
+    assert rows._has_wide_registers()
