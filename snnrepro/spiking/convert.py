@@ -170,12 +170,12 @@ def convert(
     meaning = task_of(network, task, given)
     x, labels = _calibration(network, chosen, images, given, meaning)
     done = progress or (lambda _: None)
+    if weights != FLOAT:  # fitting functions may take minutes
+        require_fixed_point(network, schedule, chosen)
     fitted = _functions(network, x, within(done, _OF_FUNCTIONS))
     if fitted:
         schedule, done = prepare(network, fitted), within(done, 1 - _OF_FUNCTIONS)
     is_fitted = _is_fitted(chosen)
-    if weights != FLOAT:
-        require_fixed_point(schedule, chosen)
     own = None if meaning.name == task_of(network).name else meaning.name  # what the output says is not written down
     if x is None and max_loss is not None:
         raise DataError("max_loss needs calibration images")

@@ -23,9 +23,11 @@ from snnrepro.network.indexing import moves_entries
 from snnrepro.network.layers import Add, Affine, AveragePool, Concat, MaxPool, Reduce, ReLU
 from snnrepro.spiking.checks import is_count, is_number, require
 from snnrepro.spiking.neurons import IF
+from snnrepro.spiking.schedule import curved_inside
 
 if TYPE_CHECKING:
     from snnrepro.arrays import FloatArray, IntArray
+    from snnrepro.network.graph import Network
     from snnrepro.spiking.recipes import Recipe
     from snnrepro.spiking.schedule import Schedule
 
@@ -76,14 +78,15 @@ class FixedPoint:
         )
 
 
-def require_fixed_point(schedule: Schedule, recipe: Recipe) -> None:
-    """Refuse what cannot be exact.
+def require_fixed_point(network: Network, schedule: Schedule, recipe: Recipe) -> None:
+    """Refuse what cannot be exact in a trained network, or in when its values are computed.
 
     Raises
     ------
     UnsupportedError
         Something else than linear layers, maxima and rectifiers is computed before the readout; all such nodes are
-        named.
+        named. Functions are among them: what they are fitted by adds up several layers of weights without neurons
+        between, whose bits float32 does not hold.
     ModelError
         The recipe's neurons are Nengo's LIF, or there is a synapse.
     """
@@ -94,7 +97,7 @@ def require_fixed_point(schedule: Schedule, recipe: Recipe) -> None:
         )
     problems = [
         f"{type(node.layer).__name__} {node.name!r}: what is no linear layer, maximum or rectifier has no fixed point"
-        for node in schedule.nodes
+        for node in (*curved_inside(network), *schedule.nodes)
         if not (
             isinstance(node.layer, (*LINEAR, Add, Affine, AveragePool, Concat, MaxPool, Reduce, ReLU))
             or moves_entries(node.layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -392,6 +393,15 @@ def test_what_cannot_be_exact_is_refused_with_what_to_do(network, more, said):
     recipe = Recipe("max", threshold="max")
     with pytest.raises(snnrepro.ModelError, match=said):
         snnrepro.convert(network, calibration=x, **{"recipe": recipe, "n_steps": 4, "weights": "int16", **more})
+
+
+def test_what_cannot_be_exact_is_refused_before_functions_are_fitted(monkeypatch):
+    # Not `from snnrepro.spiking import convert`: that is the function.
+    convert = importlib.import_module("snnrepro.spiking.convert")
+    x = np.random.RandomState(0).uniform(0, 1, (16, 4)).astype(np.float32)
+    monkeypatch.setattr(convert, "fits", lambda *_: pytest.fail("functions were fitted"))
+    with pytest.raises(snnrepro.ModelError, match=r"(?s)Sigmoid 'gate'.*Multiply 'odd product'"):
+        snnrepro.convert(_product(), "rate", x, 4, weights="int8")
 
 
 def test_it_would_be_noticed_if_sums_left_what_is_exact(monkeypatch):

@@ -30,6 +30,7 @@ class Synops:
         self.source = source
         self._fan_out = fan_out
         self._uniform, self._first = is_uniform(fan_out), int(fan_out.flat[0])
+        self._unit = max(1, int(np.gcd.reduce(fan_out, axis=None)))  # often many, the channels of a layer, say
         self._digits: dict[Layout, WordArray] = {}
 
     def count(self, read: FloatArray | Spikes | Events) -> IntArray:
@@ -53,12 +54,12 @@ class Synops:
             masks, digits = masks.view(np.uint64), digits.view(np.uint64)
         out = np.empty(n_images, np.int64)
         kernels.count_synops(masks, n_steps, digits, frame // masks.itemsize, out)
-        return out
+        return out * self._unit
 
     def _digits_in(self, layout: Layout) -> WordArray:
-        """Return the binary digits of how many weights a neuron's spike meets, as words of the masks of a layout."""
-        n_digits = max(1, int(self._fan_out.max()).bit_length())
-        digits = np.stack([self._fan_out >> digit & 1 for digit in range(n_digits)])
+        """Return the binary digits of how many units a neuron's spike meets, as words of the masks of a layout."""
+        units = self._fan_out // self._unit
+        digits = np.stack([units >> digit & 1 for digit in range(int(units.max()).bit_length())])
         bits = layout.pack(digits).astype(np.uint8)
         return np.packbits(bits, axis=-1, bitorder="little").view(layout.word).reshape(-1)
 
