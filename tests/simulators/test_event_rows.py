@@ -1,4 +1,4 @@
-"""Rows of weights are added up alike in registers and by pattern, the machine chooses between them."""
+"""Rows of weights are added up alike in all three ways, whatever is seen: layer and machine decide which is taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba import njit
 
 from snnrepro.simd import store
 from snnrepro.simulators.event import rows
-from snnrepro.simulators.event.rows import PATTERNS, STEPS
+from snnrepro.simulators.event.rows import PATTERNS, STEPS, sort_active, sums_of_lists
 
 LANES = 16
 
@@ -45,7 +45,21 @@ def stored(way):
     return write
 
 
+def _from_lists(
+    active, starts, patterns, seen_rows, bases, left, right, first, width, channels, weights, spikes, room, masks
+):
+    longest = bases.size * width * channels
+    lists = np.empty(PATTERNS * longest, np.int32)
+    ends = np.empty((width + 1) * PATTERNS, np.int32)
+    for pattern in range(PATTERNS):
+        ends[pattern] = pattern * longest
+    sort_active(active, starts, patterns, seen_rows, bases, width, channels, LANES, lists, ends)
+    return sums_of_lists(lists, ends, left, right, weights, first, masks)
+
+
 WAYS = {
+    ("lists", np.float32): stored(_from_lists),
+    ("lists", np.int16): stored(_from_lists),
     ("registers", np.float32): stored(rows._in_registers),
     ("patterns", np.float32): stored(rows._by_pattern),
     ("patterns", np.int16): stored(rows._by_pattern),

@@ -10,7 +10,7 @@ from numba import njit
 from snnrepro.compiling import kernel
 from snnrepro.simd import add, at, copy_8_bytes, fma, in_units, load, patterns, splat, store
 from snnrepro.simulators.event.kernels import begin_at, fire_lanes, keep_lanes, load_constants
-from snnrepro.simulators.event.rows import PATTERNS, STEPS, sums_of_steps
+from snnrepro.simulators.event.rows import PATTERNS, STEPS, sort_active, sums_of_lists, sums_of_steps
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, IntArray, WordArray
@@ -105,6 +105,7 @@ def gather_spikes(
     resets: FloatArray,
     biases: FloatArray,
     units: FloatArray,
+    lists: Int32Array | None,
     fires: bool,
     potentials: FloatArray,
     masks: WordArray,
@@ -121,6 +122,8 @@ def gather_spikes(
     bits_of : as in `kernels.list_events`.
     weights : block of channels, weight row, channel in the block; float32, or int16 where no sum of rows leaves it.
     scales : by channel, what a weight of 1 is, if they are int16.
+    lists : room for lists of neurons by their pattern of spikes, for each of 16; None where no such lists are
+        made. It is another loop then: in one, neither way would have the registers to itself.
     fires : whether there are neurons; otherwise only their bias is added.
     potentials, masks : where not `fires`, empty; words are those of the target's layout.
     out : result where not `fires`: the sums, in the order of the masks.
@@ -141,6 +144,7 @@ def gather_spikes(
     for number in range(in_steps.size):
         in_steps[number] = (number // STEPS >> number % STEPS) & 1
     room = _aligned(PATTERNS * lanes, weights)
+    ends = np.empty((width + 1) * PATTERNS, np.int32)
     layer = out_positions * channels
     scratch = _aligned(layer if fires and potentials.size == 0 else 0, initial)
 
@@ -157,26 +161,35 @@ def gather_spikes(
             list_active(spikes, first_word, steps, in_positions, words, bits_of, active, starts, seen)
             for row in range(out_rows):
                 segments = rows[row * n_segments : (row + 1) * n_segments]
+                if lists is not None:
+                    for pattern in range(PATTERNS):
+                        ends[pattern] = pattern * (lists.size // PATTERNS)
+                    sort_active(active, starts, seen, segments, bases, width, in_channels, lanes, lists, ends)
                 for block in range(blocks):
                     channel = block * lanes
                     threshold, reset, bias = load_constants(thresholds, resets, biases, channel, masks)
                     for column in range(out_width):
-                        sum_0, sum_1, sum_2, sum_3 = sums_of_steps(
-                            active,
-                            starts,
-                            seen,
-                            segments,
-                            bases,
-                            np.intp(at(left, column)),
-                            np.intp(at(right, column)),
-                            block * block_size + np.intp(at(shifts, column)) * lanes,
-                            width,
-                            in_channels,
-                            weights,
-                            in_steps,
-                            room,
-                            masks,
-                        )
+                        begin, end = np.intp(at(left, column)), np.intp(at(right, column))
+                        first = block * block_size + np.intp(at(shifts, column)) * lanes
+                        if lists is not None:
+                            sum_0, sum_1, sum_2, sum_3 = sums_of_lists(lists, ends, begin, end, weights, first, masks)
+                        else:
+                            sum_0, sum_1, sum_2, sum_3 = sums_of_steps(
+                                active,
+                                starts,
+                                seen,
+                                segments,
+                                bases,
+                                begin,
+                                end,
+                                first,
+                                width,
+                                in_channels,
+                                weights,
+                                in_steps,
+                                room,
+                                masks,
+                            )
                         position = row * out_width + column
                         if stride:
                             threshold, reset, bias = load_constants(

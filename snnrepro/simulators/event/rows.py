@@ -1,8 +1,12 @@
 """The rows of weights that an output position sees, added up for four time steps at once: loops inside `gather`.
 
-A neuron that spiked in any of the steps costs one row. Rows of float32 are added to the sums of the steps, which stay
-in registers. Rows of int16 are added, in memory, to the sum of all that have the same pattern of spikes, one of 15;
-from these come the sums of the steps. Either way was the faster one for its type.
+A neuron that spiked in any of the steps costs one row. There are three ways, each the fastest somewhere:
+
+- a list for each pattern of spikes that a neuron can have, 15, of whose rows the sum stays in a register; where many
+  output positions read the same lists, which take time to make;
+- one list, from which a row is added to the sums of those steps in which the neuron spiked, all in registers; float32
+  with AVX-512, which has room for them;
+- one list, from which a row is added to the sum of its pattern, in memory; the rest.
 """
 
 from __future__ import annotations
@@ -11,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
-from numba import config, types
+from numba import config, njit, types
 from numba.extending import overload
 
-from snnrepro.simd import add, at, fma, load, nothing, opaque, splat, store
+from snnrepro.simd import add, at, fma, load, nothing, opaque, put, splat, store
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, WordArray
@@ -26,6 +30,89 @@ STEPS = 4
 """Steps taken together."""
 PATTERNS = 2**STEPS
 """What a neuron may do in them."""
+
+
+@njit(error_model="numpy")
+def sort_active(
+    active: Int32Array,
+    starts: Int32Array,
+    patterns: ByteArray,
+    rows: Int32Array,
+    bases: Int32Array,
+    width: int,
+    channels: int,
+    lanes: int,
+    lists: Int32Array,
+    ends: Int32Array,
+) -> None:
+    """List the neurons that an output row sees by their pattern of spikes; parameters as `sums_of_steps`, and others.
+
+    Parameters
+    ----------
+    lanes : channels of a block of weights.
+    lists : result: for each pattern where the weights of its neurons begin, by position, from ``ends[pattern]`` on.
+    ends : ``((width + 1) * 16,)``, result: for each position and pattern where its part of the list begins; those of
+        the first position are given.
+    """
+    sixteen = np.empty(0, np.uint16)
+    for position in range(width):
+        counters = (position + 1) * PATTERNS
+        store(ends, counters, load(ends, position * PATTERNS, sixteen))
+        for segment in range(rows.size):
+            row = np.intp(at(rows, segment))
+            if row < 0:
+                continue
+            base = np.intp(at(bases, segment)) - row * width * channels
+            event = np.intp(at(starts, row * width + position))
+            stop = np.intp(at(starts, row * width + position + 1))
+            while event != stop:
+                neuron = np.intp(at(active, event))
+                counter = counters + np.intp(at(patterns, neuron))
+                end = at(ends, counter)
+                put(lists, np.intp(end), np.int32((base + neuron) * lanes))
+                put(ends, counter, end + np.int32(1))
+                event = opaque(event + 1)
+
+
+@njit(inline="always", error_model="numpy")
+def _sum_of_list(lists: Int32Array, begin: int, end: int, weights: AnyArray, first: int, masks: WordArray) -> Vector:
+    """Return the sum of the rows of a list."""
+    total = nothing(weights, masks)
+    event = np.intp(begin)
+    stop = np.intp(end)
+    while event != stop:
+        total = add(total, load(weights, first + np.intp(at(lists, event)), masks))
+        event = opaque(event + 1)  # lists are short: an unrolled loop would only have more ends to predict
+    return total
+
+
+@njit(inline="always", error_model="numpy")
+def sums_of_lists(
+    lists: Int32Array, ends: Int32Array, left: int, right: int, weights: AnyArray, first: int, masks: WordArray
+) -> Sums:
+    """Return the sums of the rows that an output position sees in four steps, from what `sort_active` leaves.
+
+    The others are as in `sums_of_steps`.
+    """
+    begin, end = left * PATTERNS, right * PATTERNS
+    zero = nothing(weights, masks)
+    sum_0 = sum_1 = sum_2 = sum_3 = zero
+    for late in range(0, PATTERNS, 4):  # the spikes in the last two of them
+        p, q = begin + late, end + late
+        neither = _sum_of_list(lists, at(ends, p), at(ends, q), weights, first, masks) if late else zero
+        first_only = _sum_of_list(lists, at(ends, p + 1), at(ends, q + 1), weights, first, masks)
+        second_only = _sum_of_list(lists, at(ends, p + 2), at(ends, q + 2), weights, first, masks)
+        both = _sum_of_list(lists, at(ends, p + 3), at(ends, q + 3), weights, first, masks)
+        in_first = add(first_only, both)
+        sum_0 = add(sum_0, in_first)
+        sum_1 = add(sum_1, add(second_only, both))
+        if late:
+            late_sum = add(add(neither, second_only), in_first)
+            if late & 4:
+                sum_2 = add(sum_2, late_sum)
+            if late & 8:
+                sum_3 = add(sum_3, late_sum)
+    return sum_0, sum_1, sum_2, sum_3
 
 
 def sums_of_steps(*arguments: Any) -> Sums:
@@ -79,7 +166,7 @@ def _in_registers(
             sum_1 = fma(weight, splat(at(spikes, pattern + 1), masks), sum_1)
             sum_2 = fma(weight, splat(at(spikes, pattern + 2), masks), sum_2)
             sum_3 = fma(weight, splat(at(spikes, pattern + 3), masks), sum_3)
-            event = opaque(event + 1)  # lists are short: an unrolled loop would only have more ends to predict
+            event = opaque(event + 1)
     return sum_0, sum_1, sum_2, sum_3
 
 

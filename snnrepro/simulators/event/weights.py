@@ -16,6 +16,7 @@ from snnrepro.simulators.event.gather_numbers import gather_numbers
 from snnrepro.simulators.event.gather_windows import gather_windows
 from snnrepro.simulators.event.kernels import Events, Firing, IFConstants, LIFConstants
 from snnrepro.simulators.event.layout import Layout, layout_of
+from snnrepro.simulators.event.rows import PATTERNS
 from snnrepro.simulators.event.segments import (
     Segments,
     flat_segments,
@@ -26,7 +27,7 @@ from snnrepro.simulators.event.segments import (
 from snnrepro.simulators.event.values import BITS_OF, EventForm, Spikes
 
 if TYPE_CHECKING:
-    from snnrepro.arrays import AnyArray, FloatArray, IntArray
+    from snnrepro.arrays import AnyArray, FloatArray, Int32Array, IntArray
     from snnrepro.network.layers import Layer
     from snnrepro.simulators.event.population import PackedPopulation
 
@@ -95,6 +96,18 @@ class Linear:
         self._gather(read, n_steps, self._bias_alone, firing, out.reshape(-1), fires=False)
         return layout.unpack(out)
 
+    def _lists(self) -> Int32Array | None:
+        """Return room for lists by pattern, or None where they do not pay.
+
+        They do where they are read often, and the sooner the more time a row takes: those of float32.
+        """
+        target = self.target
+        if target.n_positions == 1 or (self.scales.size and target.channels == target.lanes):
+            return None
+        longest = len(self.segments.bases) * self.segments.width * self.source.channels
+        lines = (longest + 15) // 16 | 1  # of the cache; were they even, all lists would want the same lines of it
+        return np.empty(PATTERNS * 16 * lines, np.int32)
+
     @cached_property
     def _bias_alone(self) -> IFConstants:
         bias = self.target.pack(np.broadcast_to(self.bias, self.target.shape))[0]
@@ -116,7 +129,7 @@ class Linear:
         named = {**sizes._asdict(), **self.segments._asdict(), **neurons._asdict(), **firing._asdict()}
         named.update(weights=self.weights, fires=fires, out=out)
         if isinstance(read, Spikes):
-            gather_spikes(spikes=read.words, bits_of=BITS_OF, scales=self.scales, **named)
+            gather_spikes(spikes=read.words, bits_of=BITS_OF, scales=self.scales, lists=self._lists(), **named)
         elif isinstance(read, Events):
             gather_numbers(indices=read.indices, values=read.values, starts=read.starts, **named)
         else:
