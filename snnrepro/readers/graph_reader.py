@@ -18,7 +18,7 @@ from snnrepro.readers.branches import with_branches
 from snnrepro.readers.constants import FREE_BATCH, LARGEST_COMPUTED, OTHER_BATCH, check_known, evaluate_constant
 from snnrepro.readers.left import Left, left
 from snnrepro.readers.numbers import opset_of
-from snnrepro.readers.operators import HANDLERS, ROW_WISE, Call, Variable, handle
+from snnrepro.readers.operators import HANDLERS, MOVABLE, ROW_WISE, Call, Variable, handle
 from snnrepro.readers.part import Parts
 from snnrepro.readers.signature import only_input, require_outputs
 from snnrepro.readers.stand_ins import CAN_INFER, inferred
@@ -175,7 +175,7 @@ class GraphReader:
             given = {key: value for key, value in self._values.items() if isinstance(value, Variable)}
         layer, read = self._parts.part(name, given)
         for key in read:
-            if given[key].folded or given[key].bound is not None:
+            if given[key].folded or given[key].batch_axis or given[key].bound is not None:
                 raise ModelError(f"it cannot be left to onnxruntime either: {key!r} is not held as it is in the model")
         self._values[name] = Variable(name, layer.shape)
         return Node(name, tuple(given[key].name for key in read), layer)
@@ -342,8 +342,10 @@ def _size(node: Node) -> int:
 
 
 def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
-    """Refuse an operator that does not compute every row by itself, where other axes are folded into the batch's."""
+    """Refuse an operator that does not compute every row by itself, where the batch axis is not as it was."""
     variables = [value for value in inputs if isinstance(value, Variable)]
+    if any(value.batch_axis for value in variables) and proto.op_type not in MOVABLE:
+        raise ModelError("the batch axis must stay first: a Transpose has moved it")
     alike = len({(value.folded, value.shape) for value in variables}) == 1
     if any(value.folded for value in variables) and (proto.op_type not in ROW_WISE or not alike):
         raise ModelError(

@@ -109,6 +109,23 @@ MOVES = {
     "Gather, one place": ([_node("Gather x i y", axis=2)], {"i": np.int64(-2)}),
     "Gather, twice and in another order": ([_node("Gather x i y", axis=1)], {"i": np.int64([3, 0, 0])}),
     "Gather, a table of places": ([_node("Gather x i y", axis=3)], {"i": np.int64([[2, 1], [0, 2]])}),
+    "GatherND, as PyTorch takes windows of one length from a small image": (
+        [
+            _node("Transpose x t", perm=[2, 3, 0, 1]),
+            _node("GatherND t places e"),
+            _node("Transpose e u", perm=[3, 4, 0, 1, 2]),
+            _node("ReduceMean u y", axes=[4], keepdims=0),
+        ],
+        {"places": np.random.RandomState(0).randint(-3, 3, (6, 2, 4, 2))},
+    ),
+    "GatherND, places of one axis": (
+        [
+            _node("Transpose x t", perm=[3, 2, 0, 1]),
+            _node("GatherND t places e"),
+            _node("Transpose e y", perm=[2, 0, 1, 3]),
+        ],
+        {"places": np.int64([[2], [-3]])},
+    ),
     "ReduceSum": ([_node("ReduceSum x y", axes=[1, 3], keepdims=0)], {}),
     "DepthToSpace, depth first": ([_node("DepthToSpace x y", blocksize=2, mode="DCR")], {}, (8, 3, 5)),
     "DepthToSpace, columns first": ([_node("DepthToSpace x y", blocksize=2, mode="CRD")], {}, (8, 3, 5)),
@@ -138,6 +155,45 @@ def test_what_only_moves_and_mixes_numbers_is_read(what):
     nodes, constants, *shape = MOVES[what]
     network = _checked(_model(nodes, constants, 11, *shape), *shape)
     assert not any(isinstance(node.layer, ReLU) for node in network.nodes)
+
+
+@given(st.lists(st.permutations(range(4)), min_size=1, max_size=3))
+def test_the_batch_axis_may_move_until_it_comes_back(orders):
+    places = list(range(4))
+    for order in orders:
+        places = [places[axis] for axis in order]
+    last = [places.index(0), *(axis for axis in range(4) if places[axis] != 0)]
+    names = ["x", *(f"v{index}" for index in range(len(orders))), "y"]
+    steps = zip(names, names[1:], [*orders, last])
+    _checked(_model([_node(f"Transpose {source} {name}", perm=order) for source, name, order in steps], {}))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([_node("Transpose x y", perm=[1, 0, 2, 3])], "Transpose.*the batch axis must stay first"),
+        (
+            [_node("Transpose x t", perm=[1, 0, 2, 3]), _node("Relu t r"), _node("Transpose r y", perm=[1, 0, 2, 3])],
+            "Transpose.*the batch axis must stay first",
+        ),
+        ([_node("Transpose x t", perm=[1, 2, 3, 3]), _node("Transpose t y")], "does not name each of 4 axes once"),
+        ([_node("GatherND x places y")], "GatherND.*got 2 of 0 such axes"),
+        (
+            [_node("Transpose x t", perm=[1, 0, 2, 3]), _node("GatherND t places u"), _node("Transpose u y")],
+            "GatherND.*got 2 of 1 such axes",
+        ),
+        (
+            [_node("Transpose x t", perm=[1, 2, 3, 0]), _node("GatherND t far u"), _node("Transpose u y")],
+            "indices into axes of .4, 5. are needed",
+        ),
+    ],
+)
+def test_a_batch_axis_that_does_not_come_back_is_refused_and_places_that_are_not_there(nodes, said):
+    constants = {"places": np.int64([[1, 2], [0, 0]]), "far": np.int64([[1, 5]])}
+    used = {name for node in nodes for name in node.input}
+    model = _model(nodes, {name: value for name, value in constants.items() if name in used})
+    with pytest.raises(snnrepro.ModelError, match=said):
+        snnrepro.load(model)
 
 
 def test_a_planted_fault_is_noticed(monkeypatch):

@@ -49,6 +49,8 @@ class Variable:
     folded : int
         How many axes of `shape`, the first ones, the model holds in the batch axis: a Reshape to (batch * time,
         features) before the product of a matrix with every row, as Keras writes it.
+    batch_axis : int
+        Where the model holds the batch axis, if a Transpose has moved it.
     rectified : bool
         Whether it is known to be nowhere below 0.
     bound : float or None
@@ -62,6 +64,7 @@ class Variable:
     name: str
     shape: tuple[int, ...]
     folded: int = 0
+    batch_axis: int = 0
     rectified: bool = False
     bound: float | None = None
     root: Variable | None = None
@@ -114,7 +117,7 @@ class Call:
         self.nodes.append(Node(name, tuple(value.name for value in inputs), layer))
         rectified = _is_rectified(layer, inputs[0])
         root, formula = formula_of(layer, shape, inputs)
-        return Variable(name, shape, inputs[0].folded, rectified, root=root, formula=formula)
+        return Variable(name, shape, inputs[0].folded, rectified=rectified, root=root, formula=formula)
 
 
 def _is_rectified(layer: Layer, x: Variable) -> bool:
@@ -180,6 +183,8 @@ HANDLERS: dict[str, Handler] = {}
 
 ROW_WISE: set[str] = set()
 """The operators that compute every row by itself: their one variable may have axes folded into the batch axis."""
+MOVABLE = frozenset({"GatherND", "Transpose"})
+"""The operators whose variable may have its batch axis elsewhere, as PyTorch takes entries of two axes at once."""
 
 EITHER: dict[str, Sequence[str]] = {}
 """The inputs of an operator that are attributes in some operator sets."""

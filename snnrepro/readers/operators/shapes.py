@@ -13,6 +13,7 @@ from snnrepro.errors import ModelError
 from snnrepro.network.layers import Affine, Concat, Pad, Reshape, Select, Transpose
 from snnrepro.network.padding import LARGEST, Shape, spatial_pads
 from snnrepro.readers.operators.registry import (
+    MOVABLE,
     Call,
     Variable,
     constant,
@@ -101,9 +102,14 @@ def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
 def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
     x = variable(x)
     order = list(range(x.rank))[::-1] if perm is None else integers(perm, "perm")
-    if sorted(order) != list(range(x.rank)) or order[0] != 0:
+    if sorted(order) != list(range(x.rank)):
+        raise ModelError(f"perm {order} does not name each of {x.rank} axes once")
+    batch_axis = order.index(x.batch_axis)
+    if batch_axis and not (call.read_by and call.read_by <= MOVABLE):
         raise ModelError(f"the batch axis must stay first, got perm {order} of {x.rank} axes")
-    return call.add(Transpose(tuple(axis - 1 for axis in order[1:])), x)
+    inner = tuple(axis - (axis > x.batch_axis) for axis in order if axis != x.batch_axis)
+    moved = x if inner == tuple(range(len(inner))) else call.add(Transpose(inner), x)
+    return replace(moved, batch_axis=batch_axis)
 
 
 @handles("Concat")
@@ -188,6 +194,25 @@ def _gather(call: Call, x: Any, indices: Any, *, axis: int = 0) -> Any:
         raise ModelError(f"indices from {-size} to {size - 1} are needed for an axis of {size}")
     picked = selected(call, x, {inner: [entry % size for entry in entries]})
     return _reshaped(call, picked, (*x.shape[:inner], *places.shape, *x.shape[inner + 1 :]))
+
+
+@handles("GatherND")
+def _gather_nd(call: Call, x: Any, indices: Any, *, batch_dims: int = 0) -> Any:
+    x, places = variable(x), constant(indices, "the indices")
+    n_axes = places.shape[-1] if places.ndim else 0
+    if batch_dims or not 0 < n_axes <= x.batch_axis:
+        raise ModelError(
+            f"entries of axes before the batch axis can be taken, at places that are constants: got {n_axes} of "
+            f"{x.batch_axis} such axes, with batch_dims={batch_dims}"
+        )
+    taken, kept = x.shape[:n_axes], x.shape[n_axes:]
+    entries = np.array(integers(places, "the indices")).reshape(-1, n_axes)
+    if not len(entries) or (entries < np.negative(taken)).any() or (entries >= taken).any():
+        raise ModelError(f"indices into axes of {taken} are needed, got {len(entries)}, or some outside")
+    flat = np.ravel_multi_index(tuple((entries % taken).T), taken).tolist()
+    picked = selected(call, _reshaped(call, x, (math.prod(taken), *kept)), {0: flat})
+    shaped = _reshaped(call, picked, (*places.shape[:-1], *kept))
+    return replace(shaped, batch_axis=places.ndim - 1 + x.batch_axis - n_axes)
 
 
 @handles("Expand")
