@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Mapping, Sequence
 
 import numpy as np
 
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.joined import joined
-from snnrepro.network.layers import Add, Affine, LeakyReLU, Pad, ReLU, Reshape
+from snnrepro.network.layers import Add, Affine, LeakyReLU, Pad, ReLU, Reshape, Softmax
 from snnrepro.spiking.functions import UNKNOWN, with_rectifiers
 from snnrepro.spiking.piecewise import Fit
 from snnrepro.spiking.schedule import (
@@ -20,6 +21,7 @@ from snnrepro.spiking.schedule import (
     read_by,
     readers_of,
     schedule_of,
+    weighing_inside,
 )
 
 
@@ -34,13 +36,24 @@ def prepare(network: Network, fitted: Mapping[str, Fit] | None = None) -> Schedu
     Raises
     ------
     UnsupportedError
-        A softmax stands before neurons; all such nodes are named.
+        A softmax stands before neurons and no product reads it; all such nodes are named.
     """
     if fitted is None:
         fitted = {node.name: UNKNOWN for node in curved_inside(network)}
-    network = with_rectifiers(network, fitted)
+    network = _with_weighing(with_rectifiers(network, fitted))
     nodes = _maxima_behind_rectifiers([new for node in network.nodes for new in _split_leaky(node)])
     return schedule_of(_with_one_readout(Network(network.input_name, network.input_shape, nodes, network.sources)))
+
+
+def _with_weighing(network: Network) -> Network:
+    """Mark the softmaxes that are computed in each step."""
+    weighing = {
+        node.name: replace(node, layer=replace(node.layer, weighs=True))
+        for node in weighing_inside(network)
+        if isinstance(node.layer, Softmax)
+    }
+    nodes = tuple(weighing.get(node.name, node) for node in network.nodes)
+    return Network(network.input_name, network.input_shape, nodes, network.sources) if weighing else network
 
 
 def _split_leaky(node: Node) -> list[Node]:

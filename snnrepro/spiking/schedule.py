@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 from snnrepro.errors import UnsupportedError
 from snnrepro.network.formula import is_algebraic
 from snnrepro.network.graph import Network
+from snnrepro.network.indexing import moves_entries
 from snnrepro.network.layers import (
     Conv,
     ConvTranspose,
@@ -133,6 +134,26 @@ def graded_inside(network: Network) -> list[Node]:
     ]
 
 
+def weighing_inside(network: Network) -> list[Node]:
+    """Return the softmaxes that products alone read, before neurons or weights: what weighs branches, or places.
+
+    Those at the output, behind the readout, stay as they are.
+    """
+    readers = readers_of(network.nodes)
+
+    def is_multiplied(name: str) -> bool:
+        return all(
+            isinstance(node.layer, Multiply) or (moves_entries(node.layer) and is_multiplied(node.name))
+            for node in readers.get(name, ())
+        )
+
+    return [
+        node
+        for node in network.nodes
+        if isinstance(node.layer, Softmax) and _inside(node, network.nodes) and is_multiplied(node.name)
+    ]
+
+
 def is_maximum(node: Node) -> bool:
     """Whether a node takes a maximum, which is no linear map of spikes."""
     return isinstance(node.layer, MaxPool) or (isinstance(node.layer, Reduce) and node.layer.kind == "max")
@@ -141,10 +162,12 @@ def is_maximum(node: Node) -> bool:
 def is_graded(node: Node) -> bool:
     """Whether a node's mean over the steps is a function of the means of what it reads: it gives no spikes.
 
-    A product, a quotient, a normalisation, or a function of one number that is algebraic; other functions become
-    rectifiers.
+    A product, a quotient, a normalisation, a softmax that weighs, or a function of one number that is algebraic; other
+    functions become rectifiers.
     """
     layer = node.layer
+    if isinstance(layer, Softmax):
+        return layer.weighs
     return isinstance(layer, _OF_MEANS) or (isinstance(layer, Function) and is_algebraic(layer.formula))
 
 
@@ -169,7 +192,7 @@ def _is_curved(node: Node) -> bool:
 
 def _is_squashing(node: Node) -> bool:
     """Whether it cannot be computed in steps."""
-    return isinstance(node.layer, Softmax) or _is_curved(node)
+    return (isinstance(node.layer, Softmax) and not node.layer.weighs) or _is_curved(node)
 
 
 def _with_layers(layers: tuple[Any, ...], nodes: Iterable[Node]) -> list[Node]:

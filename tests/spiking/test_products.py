@@ -13,8 +13,12 @@ from snnrepro.simulators.plain import Stepper
 X = np.random.RandomState(3).rand(200, 2, 6, 5).astype(np.float32)
 
 
-def _network():
-    """Return a network with a squeeze-excite gate between two convolutions."""
+GATES = {"sigmoid": Sigmoid(), "softmax": Softmax((0,))}
+"""What a channel is multiplied by: squeeze-and-excitation, or the shares of branches (SKNet, ResNeSt)."""
+
+
+def _network(gate="sigmoid"):
+    """Return a network with a gate between two convolutions."""
     rng = np.random.RandomState(9)
 
     def conv(n_in, n_out, size, spread=1):
@@ -29,7 +33,7 @@ def _network():
         Node("narrow", ("kept",), conv(5, 3, 1)),
         Node("inner", ("narrow",), ReLU()),
         Node("wide", ("inner",), conv(3, 5, 1, 4)),
-        Node("gate", ("wide",), Sigmoid()),
+        Node("gate", ("wide",), GATES[gate]),
         Node("gated", ("relu", "gate"), Multiply()),
         Node("flat", ("gated",), Reshape((60,))),
         Node("hidden", ("flat",), Dense(rng.normal(size=(60, 8)) / 4, rng.normal(size=8) / 4)),
@@ -41,9 +45,14 @@ def _network():
     return Network("x", (2, 6, 5), tuple(nodes), {})
 
 
+@pytest.fixture(scope="module", params=GATES)
+def gate(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def spiking():
-    return snnrepro.convert(_network(), calibration=X, n_steps=32)
+def spiking(gate):
+    return snnrepro.convert(_network(gate), calibration=X, n_steps=32)
 
 
 def test_the_mean_of_a_product_is_the_product_of_the_means(spiking):
@@ -60,8 +69,8 @@ def test_the_mean_of_a_product_is_the_product_of_the_means(spiking):
     assert wanted.std() > 0.01
 
 
-def test_a_gated_network_answers_as_it_was_trained(spiking):
-    network = _network()
+def test_a_gated_network_answers_as_it_was_trained(spiking, gate):
+    network = _network(gate)
     trained, scores = network.forward(X), spiking.run(X).scores
     assert np.corrcoef(scores.ravel(), trained.ravel())[0, 1] > 0.99
     ungated = [node if node.name != "flat" else Node("flat", ("relu",), node.layer) for node in network.nodes]
@@ -70,8 +79,8 @@ def test_a_gated_network_answers_as_it_was_trained(spiking):
 
 
 @pytest.fixture(scope="module", params=["balanced", "rate", "balanced-lif"])
-def by_recipe(request):
-    return snnrepro.convert(_network(), request.param, X, n_steps=11)
+def by_recipe(request, gate):
+    return snnrepro.convert(_network(gate), request.param, X, n_steps=11)
 
 
 @pytest.mark.parametrize("simulator", ["plain", "nengo"])

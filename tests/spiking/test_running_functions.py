@@ -50,6 +50,7 @@ CLOSED = {
         Normalize((0, 1), 0.0, centred=False, order=1),
         lambda a: a / np.abs(a).mean((1, 2), keepdims=True),
     ),
+    "a softmax": (Softmax((1,), weighs=True), lambda a: np.exp(a) / np.exp(a).sum(2, keepdims=True)),
     "a function": (Function("power(x + 1.0, -0.5) * x"), lambda a: a / np.sqrt(a + 1)),
 }
 """Layers, and what they give in float64, by formulas written anew."""

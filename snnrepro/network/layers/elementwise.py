@@ -161,7 +161,7 @@ class Function(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Softmax(OverAxes):
-    """``y = exp(x) / sum(exp(x))``; only at the output, after the spiking network's readout.
+    """``y = exp(x) / sum(exp(x))``; at the output, after the spiking network's readout, or where it weighs values.
 
     Attributes
     ----------
@@ -169,15 +169,20 @@ class Softmax(OverAxes):
         Axes over which the scores sum to 1; several where ONNX before opset 13 flattens them.
     log : bool
         Whether the logarithm is given.
+    weighs : bool
+        Whether neurons or weights stand behind it, and products alone read it: in a spiking network it is computed in
+        each step from means then.
     """
 
     axes: tuple[int, ...]
     log: bool = False
+    weighs: bool = False
 
     def __post_init__(self) -> None:
         self._check_axes()
-        if not isinstance(self.log, bool):
-            self._refuse("log", "True or False")
+        for flag in ("log", "weighs"):
+            if not isinstance(getattr(self, flag), bool):
+                self._refuse(flag, "True or False")
 
     def _shape(self, shape: Shape) -> Shape:
         self._check_within(shape)
