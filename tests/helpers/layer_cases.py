@@ -115,7 +115,7 @@ BAD = {
     LeakyReLU: {"slope": _NUMBERS},
     Sigmoid: {},
     Function: {"formula": [*_TEXT, None, "", "1.0", "y", "x.real", "x +", "open(x)", "x" * 1001]},
-    Softmax: {"axes": _AXES, **dict.fromkeys(("log", "weighs"), [*_TEXT, None, 0, 1, "True", (True,)])},
+    Softmax: {"axes": _AXES, **{key: [*_TEXT, None, 0, 1, "True", (True,)] for key in ("log", "weighs")}},
     AveragePool: {**_POOL, "counted": [*_POOL_PADS, ((2, 0), (0, 0)), ((0, 0), (0, 1))]},
     MaxPool: _POOL,
     Reduce: {"kind": [*_TEXT, "median", "sum", "Mean", "", None, 0, ("mean",)], "axes": _AXES},
