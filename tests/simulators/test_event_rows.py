@@ -10,33 +10,29 @@ from numba import njit
 
 from snnrepro.simd import store
 from snnrepro.simulators.event import rows
-from snnrepro.simulators.event.rows import PATTERNS, STEPS, sort_active, sums_of_lists
+from snnrepro.simulators.event.rows import (
+    IN_STEPS,
+    PATTERNS,
+    STEPS,
+    sort_active,
+    sums_by_pattern,
+    sums_in_registers,
+    sums_of_lists,
+)
 
 LANES = 16
 
 
 def stored(way):
     """Return a compiled function that writes the four sums, ``(4, 16)``, flat."""
-    add_up = njit(way)
 
     @njit
-    def write(active, starts, patterns, seen_rows, bases, sides, first, sizes, weights, spikes, room, masks, out):
-        sums = add_up(
-            active,
-            starts,
-            patterns,
-            seen_rows,
-            bases,
-            sides[0],
-            sides[1],
-            first,
-            sizes[0],
-            sizes[1],
-            weights,
-            spikes,
-            room,
-            masks,
-        )
+    def write(case, seen_rows, bases, sides, sizes, weights, out):
+        active, starts, patterns = case
+        masks = np.empty(0, np.uint16)
+        room = np.full(PATTERNS * LANES, 55, weights.dtype)
+        place = sides[0], sides[1], 0, sizes[0], sizes[1]
+        sums = way(active, starts, patterns, seen_rows, bases, place, weights, room, masks)
         store(out, 0, sums[0])
         store(out, 16, sums[1])
         store(out, 32, sums[2])
@@ -45,9 +41,9 @@ def stored(way):
     return write
 
 
-def _from_lists(
-    active, starts, patterns, seen_rows, bases, left, right, first, width, channels, weights, spikes, room, masks
-):
+@njit
+def from_lists(active, starts, patterns, seen_rows, bases, place, weights, room, masks):
+    left, right, first, width, channels = place
     longest = bases.size * width * channels
     lists = np.empty(PATTERNS * longest, np.int32)
     ends = np.empty((width + 1) * PATTERNS, np.int32)
@@ -57,12 +53,28 @@ def _from_lists(
     return sums_of_lists(lists, ends, left, right, weights, first, masks)
 
 
+@njit
+def in_registers(active, starts, patterns, seen_rows, bases, place, weights, room, masks):
+    left, right, first, width, channels = place
+    return sums_in_registers(
+        active, starts, patterns, seen_rows, bases, left, right, first, width, channels, weights, IN_STEPS, masks
+    )
+
+
+@njit
+def by_pattern(active, starts, patterns, seen_rows, bases, place, weights, room, masks):
+    left, right, first, width, channels = place
+    return sums_by_pattern(
+        active, starts, patterns, seen_rows, bases, left, right, first, width, channels, weights, room, masks
+    )
+
+
 WAYS = {
-    ("lists", np.float32): stored(_from_lists),
-    ("lists", np.int16): stored(_from_lists),
-    ("registers", np.float32): stored(rows._in_registers),
-    ("patterns", np.float32): stored(rows._by_pattern),
-    ("patterns", np.int16): stored(rows._by_pattern),
+    ("lists", np.float32): stored(from_lists),
+    ("lists", np.int16): stored(from_lists),
+    ("registers", np.float32): stored(in_registers),
+    ("patterns", np.float32): stored(by_pattern),
+    ("patterns", np.int16): stored(by_pattern),
 }
 
 
@@ -89,23 +101,8 @@ def test_the_sums_of_four_steps_are_those_of_the_rows_that_spiked(way, case):
     patterns = (spikes * (1 << np.arange(STEPS)).reshape(STEPS, 1, 1, 1)).sum(axis=0).astype(np.uint8).reshape(-1)
     weights = rng.randint(-99, 100, (len(seen), width, channels, LANES)).astype(way[1])
     bases = (np.arange(len(seen)) * width * channels).astype(np.int32)
-    in_steps = np.array([[pattern >> step & 1 for step in range(STEPS)] for pattern in range(PATTERNS)], np.float32)
     out = np.full(STEPS * LANES, 77, way[1])
-    WAYS[way](
-        active,
-        starts,
-        patterns,
-        seen,
-        bases,
-        (left, right),
-        0,
-        (width, channels),
-        weights.reshape(-1),
-        in_steps.reshape(-1),
-        np.full(PATTERNS * LANES, 55, way[1]),
-        np.empty(0, np.uint16),
-        out,
-    )
+    WAYS[way]((active, starts, patterns), seen, bases, (left, right), (width, channels), weights.reshape(-1), out)
     wanted = np.zeros((STEPS, LANES))
     for rows_of, row in zip(weights, seen):
         if row >= 0:
@@ -116,6 +113,6 @@ def test_the_sums_of_four_steps_are_those_of_the_rows_that_spiked(way, case):
 
 def test_the_machine_decides_how_float32_rows_are_added_up(monkeypatch):
     monkeypatch.setattr(rows.config, "CPU_FEATURES", "+avx2,+fma")
-    assert not rows._has_wide_registers()
+    assert not rows.has_wide_registers()
     monkeypatch.setattr(rows.config, "CPU_FEATURES", "+avx2,+avx512f")
-    assert rows._has_wide_registers()
+    assert rows.has_wide_registers()

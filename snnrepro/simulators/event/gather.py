@@ -10,7 +10,14 @@ from numba import njit
 from snnrepro.compiling import kernel
 from snnrepro.simd import add, at, copy_8_bytes, fma, in_units, load, patterns, splat, store
 from snnrepro.simulators.event.kernels import begin_at, fire_lanes, keep_lanes, load_constants
-from snnrepro.simulators.event.rows import PATTERNS, STEPS, sort_active, sums_of_lists, sums_of_steps
+from snnrepro.simulators.event.rows import (
+    PATTERNS,
+    STEPS,
+    sort_active,
+    sums_by_pattern,
+    sums_in_registers,
+    sums_of_lists,
+)
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, ByteArray, FloatArray, Int32Array, IntArray, WordArray
@@ -106,6 +113,7 @@ def gather_spikes(
     biases: FloatArray,
     units: FloatArray,
     lists: Int32Array | None,
+    in_steps: FloatArray | None,
     fires: bool,
     potentials: FloatArray,
     masks: WordArray,
@@ -122,8 +130,9 @@ def gather_spikes(
     bits_of : as in `kernels.list_events`.
     weights : block of channels, weight row, channel in the block; float32, or int16 where no sum of rows leaves it.
     scales : by channel, what a weight of 1 is, if they are int16.
-    lists : room for lists of neurons by their pattern of spikes, for each of 16; None where no such lists are
-        made. It is another loop then: in one, neither way would have the registers to itself.
+    lists : room for lists of neurons by their pattern of spikes, for each of 16; None where no such lists are made.
+    in_steps : `rows.IN_STEPS` where sums of float32 rows stay in registers; None elsewhere. With each of the two
+        given or not, another loop is compiled: in one, no way would have the registers to itself.
     fires : whether there are neurons; otherwise only their bias is added.
     potentials, masks : where not `fires`, empty; words are those of the target's layout.
     out : result where not `fires`: the sums, in the order of the masks.
@@ -140,9 +149,6 @@ def gather_spikes(
     active = np.empty(in_positions * in_channels + 8, np.int32)
     starts = np.empty(in_positions + 1, np.int32)
     seen = np.empty(in_positions * in_channels, np.uint8)
-    in_steps = np.empty(PATTERNS * STEPS, np.float32)
-    for number in range(in_steps.size):
-        in_steps[number] = (number // STEPS >> number % STEPS) & 1
     room = _aligned(PATTERNS * lanes, weights)
     ends = np.empty((width + 1) * PATTERNS, np.int32)
     layer = out_positions * channels
@@ -173,8 +179,8 @@ def gather_spikes(
                         first = block * block_size + np.intp(at(shifts, column)) * lanes
                         if lists is not None:
                             sum_0, sum_1, sum_2, sum_3 = sums_of_lists(lists, ends, begin, end, weights, first, masks)
-                        else:
-                            sum_0, sum_1, sum_2, sum_3 = sums_of_steps(
+                        elif in_steps is not None:
+                            sum_0, sum_1, sum_2, sum_3 = sums_in_registers(
                                 active,
                                 starts,
                                 seen,
@@ -187,6 +193,21 @@ def gather_spikes(
                                 in_channels,
                                 weights,
                                 in_steps,
+                                masks,
+                            )
+                        else:
+                            sum_0, sum_1, sum_2, sum_3 = sums_by_pattern(
+                                active,
+                                starts,
+                                seen,
+                                segments,
+                                bases,
+                                begin,
+                                end,
+                                first,
+                                width,
+                                in_channels,
+                                weights,
                                 room,
                                 masks,
                             )

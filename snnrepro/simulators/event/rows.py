@@ -11,12 +11,11 @@ A neuron that spiked in any of the steps costs one row. There are three ways, ea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
-from numba import config, njit, types
-from numba.extending import overload
+from numba import config, njit
 
 from snnrepro.simd import add, at, fma, load, nothing, opaque, put, splat, store
 
@@ -30,6 +29,8 @@ STEPS = 4
 """Steps taken together."""
 PATTERNS = 2**STEPS
 """What a neuron may do in them."""
+IN_STEPS = np.array([pattern >> step & 1 for pattern in range(PATTERNS) for step in range(STEPS)], np.float32)
+"""For each pattern, whether there is a spike in each of the steps."""
 
 
 @njit(error_model="numpy")
@@ -45,7 +46,7 @@ def sort_active(
     lists: Int32Array,
     ends: Int32Array,
 ) -> None:
-    """List the neurons that an output row sees by their pattern of spikes; parameters as `sums_of_steps`, and others.
+    """List the neurons that an output row sees by their pattern of spikes; parameters as `sums_in_registers`, and others.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def sums_of_lists(
 ) -> Sums:
     """Return the sums of the rows that an output position sees in four steps, from what `sort_active` leaves.
 
-    The others are as in `sums_of_steps`.
+    The others are as in `sums_in_registers`.
     """
     begin, end = left * PATTERNS, right * PATTERNS
     zero = nothing(weights, masks)
@@ -115,25 +116,8 @@ def sums_of_lists(
     return sum_0, sum_1, sum_2, sum_3
 
 
-def sums_of_steps(*arguments: Any) -> Sums:
-    """Return the sums of the rows that an output position sees in four steps; for compiled code only.
-
-    Parameters
-    ----------
-    active, starts, patterns : what `list_active` leaves.
-    rows, bases : the segments of the output row, as in `Segments`.
-    left, right : of the column, as in `Segments`.
-    first : where the weights begin: those of its block of channels, moved by the shift of the column.
-    width, channels : positions of an input row, channels of a position.
-    weights : float32 or int16.
-    spikes : ``(64,)``: for each pattern whether there is a spike in each of the steps, 1 or 0, float32.
-    room : for the sums of all patterns, of the type of the weights, where the cache has whole lines for them.
-    masks : words of as many bits as a block has channels.
-    """
-    raise NotImplementedError
-
-
-def _in_registers(
+@njit(inline="always", error_model="numpy")
+def sums_in_registers(
     active: Int32Array,
     starts: Int32Array,
     patterns: ByteArray,
@@ -144,11 +128,22 @@ def _in_registers(
     first: int,
     width: int,
     channels: int,
-    weights: AnyArray,
+    weights: FloatArray,
     spikes: FloatArray,
-    room: AnyArray,
     masks: WordArray,
 ) -> Sums:
+    """Return the sums of the rows that an output position sees in four steps: float32, of each neuron to those it fires in.
+
+    Parameters
+    ----------
+    active, starts, patterns : what `gather.list_active` leaves.
+    rows, bases : the segments of the output row, as in `Segments`.
+    left, right : of the column, as in `Segments`.
+    first : where the weights begin: those of its block of channels, moved by the shift of the column.
+    width, channels : positions of an input row, channels of a position.
+    spikes : `IN_STEPS`.
+    masks : words of as many bits as a block has channels.
+    """
     lanes = masks.itemsize * 8
     sum_0 = sum_1 = sum_2 = sum_3 = nothing(weights, masks)
     for segment in range(bases.size):
@@ -170,7 +165,8 @@ def _in_registers(
     return sum_0, sum_1, sum_2, sum_3
 
 
-def _by_pattern(
+@njit(inline="always", error_model="numpy")
+def sums_by_pattern(
     active: Int32Array,
     starts: Int32Array,
     patterns: ByteArray,
@@ -182,10 +178,18 @@ def _by_pattern(
     width: int,
     channels: int,
     weights: AnyArray,
-    spikes: FloatArray,
     room: AnyArray,
     masks: WordArray,
 ) -> Sums:
+    """Return the sums of the rows that an output position sees in four steps: of each neuron to those of its pattern.
+
+    The others are as in `sums_in_registers`.
+
+    Parameters
+    ----------
+    weights : float32 or int16.
+    room : for the sums of all patterns, of the type of the weights, from a line of the cache on.
+    """
     lanes = masks.itemsize * 8
     zero = nothing(weights, masks)
     for pattern in range(1, PATTERNS):
@@ -220,27 +224,7 @@ def _by_pattern(
     return sum_0, sum_1, sum_2, sum_3
 
 
-@overload(sums_of_steps, inline="always")
-def _choose(
-    active: Int32Array,
-    starts: Int32Array,
-    patterns: ByteArray,
-    rows: Int32Array,
-    bases: Int32Array,
-    left: int,
-    right: int,
-    first: int,
-    width: int,
-    channels: int,
-    weights: AnyArray,
-    spikes: FloatArray,
-    room: AnyArray,
-    masks: WordArray,
-) -> Callable[..., Sums]:
-    return _in_registers if weights.dtype == types.float32 and _has_wide_registers() else _by_pattern
-
-
-def _has_wide_registers() -> bool:
+def has_wide_registers() -> bool:
     """Whether the sums of four steps stay in registers: with AVX-512, which has 32 of 64 bytes."""
     features = config.CPU_FEATURES
     if features is None:

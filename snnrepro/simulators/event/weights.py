@@ -16,7 +16,7 @@ from snnrepro.simulators.event.gather_numbers import gather_numbers
 from snnrepro.simulators.event.gather_windows import gather_windows
 from snnrepro.simulators.event.kernels import Events, Firing, IFConstants, LIFConstants
 from snnrepro.simulators.event.layout import Layout, layout_of
-from snnrepro.simulators.event.rows import PATTERNS
+from snnrepro.simulators.event.rows import IN_STEPS, PATTERNS, has_wide_registers
 from snnrepro.simulators.event.segments import (
     Segments,
     flat_segments,
@@ -129,7 +129,10 @@ class Linear:
         named = {**sizes._asdict(), **self.segments._asdict(), **neurons._asdict(), **firing._asdict()}
         named.update(weights=self.weights, fires=fires, out=out)
         if isinstance(read, Spikes):
-            gather_spikes(spikes=read.words, bits_of=BITS_OF, scales=self.scales, lists=self._lists(), **named)
+            lists = self._lists()
+            in_registers = lists is None and not self.scales.size and has_wide_registers()
+            named.update(lists=lists, in_steps=IN_STEPS if in_registers else None)
+            gather_spikes(spikes=read.words, bits_of=BITS_OF, scales=self.scales, **named)
         elif isinstance(read, Events):
             gather_numbers(indices=read.indices, values=read.values, starts=read.starts, **named)
         else:
