@@ -46,7 +46,9 @@ def sort_active(
     lists: Int32Array,
     ends: Int32Array,
 ) -> None:
-    """List the neurons that an output row sees by their pattern of spikes; parameters as `sums_in_registers`, and others.
+    """List the neurons that an output row sees by their pattern of spikes.
+
+    Parameters that are not below are those of `sums_in_registers`.
 
     Parameters
     ----------
@@ -132,7 +134,7 @@ def sums_in_registers(
     spikes: FloatArray,
     masks: WordArray,
 ) -> Sums:
-    """Return the sums of the rows that an output position sees in four steps: float32, of each neuron to those it fires in.
+    """Return the sums of the rows that an output position sees in four steps: each is added where its neuron spiked.
 
     Parameters
     ----------
@@ -181,7 +183,7 @@ def sums_by_pattern(
     room: AnyArray,
     masks: WordArray,
 ) -> Sums:
-    """Return the sums of the rows that an output position sees in four steps: of each neuron to those of its pattern.
+    """Return the sums of the rows that an output position sees in four steps: each is added to that of its pattern.
 
     The others are as in `sums_in_registers`.
 
