@@ -11,6 +11,7 @@ A neuron that spiked in any of the steps costs one row. There are three ways, ea
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -228,10 +229,14 @@ def sums_by_pattern(
 
 def has_wide_registers() -> bool:
     """Whether the sums of four steps stay in registers: with AVX-512, which has 32 of 64 bytes."""
-    features = config.CPU_FEATURES
-    if features is None:
-        try:
-            features = get_host_cpu_features().flatten()
-        except RuntimeError:  # no features are known of this machine
-            return False
+    features = _features_of_the_host() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return "+avx512f" in features
+
+
+@lru_cache(maxsize=None)  # it takes a millisecond
+def _features_of_the_host() -> str:
+    try:
+        features: str = get_host_cpu_features().flatten()
+    except RuntimeError:  # none are known of this machine
+        return ""
+    return features
