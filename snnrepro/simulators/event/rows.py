@@ -91,6 +91,31 @@ def _sum_of_list(lists: Int32Array, begin: int, end: int, weights: AnyArray, fir
 
 
 @njit(inline="always", error_model="numpy")
+def _with_patterns(
+    sum_0: Vector,
+    sum_1: Vector,
+    sum_2: Vector,
+    sum_3: Vector,
+    late: int,
+    neither: Vector,
+    first_only: Vector,
+    second_only: Vector,
+    both: Vector,
+) -> Sums:
+    """Return the sums of the steps with those of four patterns: alike in the last two steps, as `late` has them."""
+    in_first = add(first_only, both)
+    sum_0 = add(sum_0, in_first)
+    sum_1 = add(sum_1, add(second_only, both))
+    if late:
+        late_sum = add(add(neither, second_only), in_first)
+        if late & 4:
+            sum_2 = add(sum_2, late_sum)
+        if late & 8:
+            sum_3 = add(sum_3, late_sum)
+    return sum_0, sum_1, sum_2, sum_3
+
+
+@njit(inline="always", error_model="numpy")
 def sums_of_lists(
     lists: Int32Array, ends: Int32Array, left: int, right: int, weights: AnyArray, first: int, masks: WordArray
 ) -> Sums:
@@ -107,15 +132,9 @@ def sums_of_lists(
         first_only = _sum_of_list(lists, at(ends, p + 1), at(ends, q + 1), weights, first, masks)
         second_only = _sum_of_list(lists, at(ends, p + 2), at(ends, q + 2), weights, first, masks)
         both = _sum_of_list(lists, at(ends, p + 3), at(ends, q + 3), weights, first, masks)
-        in_first = add(first_only, both)
-        sum_0 = add(sum_0, in_first)
-        sum_1 = add(sum_1, add(second_only, both))
-        if late:
-            late_sum = add(add(neither, second_only), in_first)
-            if late & 4:
-                sum_2 = add(sum_2, late_sum)
-            if late & 8:
-                sum_3 = add(sum_3, late_sum)
+        sum_0, sum_1, sum_2, sum_3 = _with_patterns(
+            sum_0, sum_1, sum_2, sum_3, late, neither, first_only, second_only, both
+        )
     return sum_0, sum_1, sum_2, sum_3
 
 
@@ -215,15 +234,9 @@ def sums_by_pattern(
         first_only = load(room, (late + 1) * lanes, masks)
         second_only = load(room, (late + 2) * lanes, masks)
         both = load(room, (late + 3) * lanes, masks)
-        in_first = add(first_only, both)
-        sum_0 = add(sum_0, in_first)
-        sum_1 = add(sum_1, add(second_only, both))
-        if late:
-            late_sum = add(add(neither, second_only), in_first)
-            if late & 4:
-                sum_2 = add(sum_2, late_sum)
-            if late & 8:
-                sum_3 = add(sum_3, late_sum)
+        sum_0, sum_1, sum_2, sum_3 = _with_patterns(
+            sum_0, sum_1, sum_2, sum_3, late, neither, first_only, second_only, both
+        )
     return sum_0, sum_1, sum_2, sum_3
 
 
