@@ -20,6 +20,8 @@ CAN_INFER = tuple(map(int, onnx.__version__.split(".")[:2])) >= (1, 17)
 
 _FEW = 64
 """Numbers of a constant that may be a shape, and is shown to the inference with its values."""
+_LONGEST = 2**21
+"""Numbers of a list that the inference may take for a shape: where a Gather reads one, it writes all of them down."""
 
 
 def inferred(model: onnx.ModelProto, values: Mapping[str, object], source: Variable, batch: int) -> dict[str, Shape]:
@@ -81,7 +83,9 @@ def infer(
     light.graph.input.extend(value for value in inputs if value.name not in given)
     light.graph.initializer.extend(tensor for tensor in held if tensor.name not in given)
     try:
-        graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph  # through shape arithmetic, too
+        graph = onnx.shape_inference.infer_shapes(light).graph
+        if all(_length(value) <= _LONGEST for value in graph.value_info):
+            graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph  # through shape arithmetic, too
     except Exception:  # it raises what it likes on what it does not know; then nothing is known
         return {}
     found: dict[str, tuple[int, Shape | None]] = {}
@@ -91,3 +95,9 @@ def infer(
         known = tensor.HasField("shape") and all(size > 0 for size in sizes)
         found[value.name] = int(tensor.elem_type), sizes if known else None
     return found
+
+
+def _length(value: onnx.ValueInfoProto) -> int:
+    """Return how many numbers a value has that has one axis; 0 for others."""
+    sizes = value.type.tensor_type.shape.dim
+    return int(sizes[0].dim_value) if len(sizes) == 1 else 0
