@@ -10,7 +10,7 @@ import numpy as np
 
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.joined import joined
-from snnrepro.network.layers import Add, Affine, LeakyReLU, Pad, ReLU, Reshape, Softmax
+from snnrepro.network.layers import Add, Affine, LeakyReLU, Pad, ReLU, Reshape, Softmax, Weighing
 from snnrepro.spiking.functions import UNKNOWN, with_rectifiers
 from snnrepro.spiking.piecewise import Fit
 from snnrepro.spiking.schedule import (
@@ -48,7 +48,7 @@ def prepare(network: Network, fitted: Mapping[str, Fit] | None = None) -> Schedu
 def _with_weighing(network: Network) -> Network:
     """Mark the softmaxes that are computed in each step."""
     weighing = {
-        node.name: replace(node, layer=replace(node.layer, weighs=True))
+        node.name: replace(node, layer=Weighing(node.layer.axes, node.layer.log))
         for node in weighing_inside(network)
         if isinstance(node.layer, Softmax)
     }

@@ -26,6 +26,7 @@ from snnrepro.network.layers import (
     Reshape,
     Sigmoid,
     Softmax,
+    Weighing,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _OF_NEURONS = (ReLU, LeakyReLU, Dense, Conv, ConvTranspose)
 """Layers that belong before the readout, where they are neurons or read their spikes."""
 _OF_ONE = (Sigmoid, Function)
 """Functions of one number."""
-_OF_MEANS = (Multiply, Divide, Normalize)
+_OF_MEANS = (Multiply, Divide, Normalize, Weighing)
 """Layers that are computed in each step from the means of what they read so far, wherever they stand."""
 
 
@@ -166,8 +167,6 @@ def is_graded(node: Node) -> bool:
     functions become rectifiers.
     """
     layer = node.layer
-    if isinstance(layer, Softmax):
-        return layer.weighs
     return isinstance(layer, _OF_MEANS) or (isinstance(layer, Function) and is_algebraic(layer.formula))
 
 
@@ -192,7 +191,7 @@ def _is_curved(node: Node) -> bool:
 
 def _is_squashing(node: Node) -> bool:
     """Whether it cannot be computed in steps."""
-    return (isinstance(node.layer, Softmax) and not node.layer.weighs) or _is_curved(node)
+    return (isinstance(node.layer, Softmax) and not isinstance(node.layer, Weighing)) or _is_curved(node)
 
 
 def _with_layers(layers: tuple[Any, ...], nodes: Iterable[Node]) -> list[Node]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnrepro.arrays import frozen
 from snnrepro.network.channels import LINEAR
-from snnrepro.network.layers import Conv, ConvTranspose, Dense, Divide, Multiply, Normalize, OnnxPart, Softmax
+from snnrepro.network.layers import Conv, ConvTranspose, Dense, Divide, Multiply, Normalize, OnnxPart, Weighing
 from snnrepro.spiking.schedule import is_graded
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Graded:
         return f"graded values: {self.values:,} per image and step, computed from means and no spikes ({kinds})"
 
 
-_KINDS = {Multiply: "products", Divide: "quotients", Normalize: "normalisations", Softmax: "softmaxes"}
+_KINDS = {Multiply: "products", Divide: "quotients", Normalize: "normalisations", Weighing: "softmaxes"}
 
 
 def graded(schedule: Schedule) -> Graded:

@@ -29,6 +29,7 @@ from snnrepro.network.layers import (
     Sigmoid,
     Softmax,
     Transpose,
+    Weighing,
 )
 
 
@@ -55,6 +56,7 @@ _LAYERS = [
     Sigmoid(),
     Function("x * sigmoid(x)"),
     Softmax((0,)),
+    Weighing((0,), log=True),
     AveragePool((2, 2), _ONES, _ONES, ((1, 1), (0, 0)), ((1, 0), (0, 0))),
     MaxPool((2, 2), _ONES, _ONES, NO_PADS),
     Reduce("mean", (1, 2)),
@@ -91,6 +93,7 @@ _CONVOLUTION = {
     "pads": _PADS,
     "groups": [*_WHOLE, 0, -1, 5],
 }
+_SOFTMAX = {"axes": _AXES, "log": [*_TEXT, None, 0, 1, "True", (True,)]}
 _POOL = {"kernel": [*_SIZES, ()], "strides": _PER_AXIS, "dilations": _PER_AXIS, "pads": _POOL_PADS}
 
 BAD = {
@@ -115,7 +118,8 @@ BAD = {
     LeakyReLU: {"slope": _NUMBERS},
     Sigmoid: {},
     Function: {"formula": [*_TEXT, None, "", "1.0", "y", "x.real", "x +", "open(x)", "x" * 1001]},
-    Softmax: {"axes": _AXES, **{key: [*_TEXT, None, 0, 1, "True", (True,)] for key in ("log", "weighs")}},
+    Softmax: _SOFTMAX,
+    Weighing: _SOFTMAX,
     AveragePool: {**_POOL, "counted": [*_POOL_PADS, ((2, 0), (0, 0)), ((0, 0), (0, 1))]},
     MaxPool: _POOL,
     Reduce: {"kind": [*_TEXT, "median", "sum", "Mean", "", None, 0, ("mean",)], "axes": _AXES},

@@ -25,6 +25,7 @@ from snnrepro.network.layers import (
     ReLU,
     Reshape,
     Softmax,
+    Weighing,
 )
 from snnrepro.simulators.plain import Stepper
 from snnrepro.spiking import step
@@ -50,7 +51,7 @@ CLOSED = {
         Normalize((0, 1), 0.0, centred=False, order=1),
         lambda a: a / np.abs(a).mean((1, 2), keepdims=True),
     ),
-    "a softmax": (Softmax((1,), weighs=True), lambda a: np.exp(a) / np.exp(a).sum(2, keepdims=True)),
+    "a softmax": (Weighing((1,)), lambda a: np.exp(a) / np.exp(a).sum(2, keepdims=True)),
     "a function": (Function("power(x + 1.0, -0.5) * x"), lambda a: a / np.sqrt(a + 1)),
 }
 """Layers, and what they give in float64, by formulas written anew."""

@@ -19,6 +19,7 @@ from snnrepro.network.layers.elementwise import (
     Round,
     Sigmoid,
     Softmax,
+    Weighing,
 )
 from snnrepro.network.layers.linear import Conv, ConvTranspose, Dense
 from snnrepro.network.layers.movement import Concat, Pad, Reshape, Select, Transpose
@@ -55,6 +56,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Transpose",
+    "Weighing",
 ]
 
 LAYER_TYPES: tuple[type[Layer], ...] = tuple(

@@ -161,7 +161,7 @@ class Function(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Softmax(OverAxes):
-    """``y = exp(x) / sum(exp(x))``; at the output, after the spiking network's readout, or where it weighs values.
+    """``y = exp(x) / sum(exp(x))``; at the output, after the spiking network's readout.
 
     Attributes
     ----------
@@ -169,20 +169,15 @@ class Softmax(OverAxes):
         Axes over which the scores sum to 1; several where ONNX before opset 13 flattens them.
     log : bool
         Whether the logarithm is given.
-    weighs : bool
-        Whether neurons or weights stand behind it, and products alone read it: in a spiking network it is computed in
-        each step from means then.
     """
 
     axes: tuple[int, ...]
     log: bool = False
-    weighs: bool = False
 
     def __post_init__(self) -> None:
         self._check_axes()
-        for flag in ("log", "weighs"):
-            if not isinstance(getattr(self, flag), bool):
-                self._refuse(flag, "True or False")
+        if not isinstance(self.log, bool):
+            self._refuse("log", "True or False")
 
     def _shape(self, shape: Shape) -> Shape:
         self._check_within(shape)
@@ -195,6 +190,14 @@ class Softmax(OverAxes):
         total = powers.sum(axis=axes, keepdims=True)
         scores: FloatArray = shifted - np.log(total) if self.log else powers / total
         return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Weighing(Softmax):
+    """A softmax inside a spiking network, before neurons or weights, that products alone read; fields as `Softmax`.
+
+    It is computed in each step from means, as the products are.
+    """
 
 
 @dataclass(frozen=True, eq=False)
