@@ -376,7 +376,7 @@ def count_met(x: FloatArray, fan_out: IntArray, out: IntArray) -> None:
         total = 0
         for first in range(image * per_image, (image + 1) * per_image, fan_out.size):
             for number in range(fan_out.size):
-                total += fan_out[number] if x[first + number] != 0 else 0
+                total += at(fan_out, number) if at(x, first + number) != 0 else 0
         out[image] = total
 
 
