@@ -291,7 +291,7 @@ class GraphReader:
             self._values.compute(proto, attributes, self._opset)
             return []
         inputs = self._values.inputs(proto)
-        _check_folded(proto, inputs)
+        _check_batch_axis(proto, inputs)
         only_first = not any(name in self._readers for name in outputs[1:])
         read_by = frozenset(self._readers.get(outputs[0], ()))
         call = Call(outputs[0], self._opset, self._batch, len(outputs), only_first, read_by, proto.op_type)
@@ -341,7 +341,7 @@ def _size(node: Node) -> int:
     return size
 
 
-def _check_folded(proto: onnx.NodeProto, inputs: list[Value]) -> None:
+def _check_batch_axis(proto: onnx.NodeProto, inputs: list[Value]) -> None:
     """Refuse an operator that does not compute every row by itself, where the batch axis is not as it was."""
     variables = [value for value in inputs if isinstance(value, Variable)]
     if any(value.batch_axis for value in variables) and proto.op_type not in MOVABLE:

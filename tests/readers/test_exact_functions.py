@@ -177,6 +177,10 @@ def test_the_batch_axis_may_move_until_it_comes_back(orders):
             "Transpose.*the batch axis must stay first",
         ),
         ([_node("Transpose x t", perm=[1, 2, 3, 3]), _node("Transpose t y")], "does not name each of 4 axes once"),
+        (
+            [_node("Transpose x t", perm=[1, 2, 0, 3]), _node("GatherND t places y")],
+            "GatherND.*the batch axis must stay first, got it as axis 1",
+        ),
         ([_node("GatherND x places y")], "GatherND.*got 2 of 0 such axes"),
         (
             [_node("Transpose x t", perm=[1, 0, 2, 3]), _node("GatherND t places u"), _node("Transpose u y")],

@@ -104,12 +104,16 @@ def _transpose(call: Call, x: Any, *, perm: Any = None) -> Any:
     order = list(range(x.rank))[::-1] if perm is None else integers(perm, "perm")
     if sorted(order) != list(range(x.rank)):
         raise ModelError(f"perm {order} does not name each of {x.rank} axes once")
-    batch_axis = order.index(x.batch_axis)
-    if batch_axis and not (call.read_by and call.read_by <= MOVABLE):
-        raise ModelError(f"the batch axis must stay first, got perm {order} of {x.rank} axes")
     inner = tuple(axis - (axis > x.batch_axis) for axis in order if axis != x.batch_axis)
     moved = x if inner == tuple(range(len(inner))) else call.add(Transpose(inner), x)
-    return replace(moved, batch_axis=batch_axis)
+    return _held(call, moved, order.index(x.batch_axis), f"perm {order} of {x.rank} axes")
+
+
+def _held(call: Call, x: Variable, batch_axis: int, got: str) -> Variable:
+    """Return a value whose batch axis the model holds there, or refuse it: only what brings it back may read it."""
+    if batch_axis and not (call.read_by and call.read_by <= MOVABLE):
+        raise ModelError(f"the batch axis must stay first, got {got}")
+    return replace(x, batch_axis=batch_axis)
 
 
 @handles("Concat")
@@ -212,7 +216,8 @@ def _gather_nd(call: Call, x: Any, indices: Any, *, batch_dims: int = 0) -> Any:
     flat = np.ravel_multi_index(tuple((entries % taken).T), taken).tolist()
     picked = selected(call, _reshaped(call, x, (math.prod(taken), *kept)), {0: flat})
     shaped = _reshaped(call, picked, (*places.shape[:-1], *kept))
-    return replace(shaped, batch_axis=places.ndim - 1 + x.batch_axis - n_axes)
+    batch_axis = places.ndim - 1 + x.batch_axis - n_axes
+    return _held(call, shaped, batch_axis, f"it as axis {batch_axis}, behind those of the places")
 
 
 @handles("Expand")

@@ -34,7 +34,7 @@ def _window(
     """Return `total` and all that an output position sees.
 
     `frame` is where the numbers of the frame begin, `first` where the weights do: those of the block of channels, moved
-    by the shift of the column. The others are as in `rows.sums_of_steps`.
+    by the shift of the column. The others are as in `rows.sums_in_registers`.
     """
     lanes = masks.itemsize * 8
     for segment in range(bases.size):
