@@ -7,6 +7,8 @@ A neuron that spiked in any of the steps costs one row. There are three ways, ea
 - one list, from which a row is added to the sums of those steps in which the neuron spiked, all in registers; float32
   with AVX-512, which has room for them;
 - one list, from which a row is added to the sum of its pattern, in memory; the rest.
+
+The walk over segments stands in each of them: a function of its own for it took up to twice the time of a layer.
 """
 
 from __future__ import annotations
