@@ -131,7 +131,7 @@ def energy(spiking: SpikingNetwork, run: Run, x: FloatArray) -> Energy:
     if not len(run.scores):
         raise DataError("energy is that of an image, and there is none")
     n_steps = run.mean_steps
-    bits = math.ceil(math.log2(run.n_steps + 1))
+    bits = math.ceil(math.log2(spiking.neurons_per_activation * run.n_steps + 1))
     counted = shares(spiking.schedule)
     synops, spikes = float(run.synaptic_operations.mean()), run.mean_spikes
     n_neurons = sum(run.n_neurons.values())

@@ -331,8 +331,8 @@ def rate_values(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]
 
     ``(n_images, *shape)`` by name.
     """
-    if spiking.fixed is not None:
-        return spiking.in_trained_units(rate_values(spiking.simulated, x))
+    if spiking.simulated is not spiking:
+        return spiking.of_activations(rate_values(spiking.simulated, x))
     network, nodes = spiking.network, spiking.schedule.nodes
     values: dict[str, FloatArray] = {network.input_name: x}
     kept: dict[str, FloatArray] = {}

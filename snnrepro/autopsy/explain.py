@@ -116,7 +116,7 @@ def explain(
     DataError
         There are no images, or `x` or the labels do not fit.
     ModelError
-        Its weights are rounded.
+        Its weights are rounded, or it has several neurons for each activation.
 
     Examples
     --------
@@ -137,6 +137,11 @@ def explain(
         raise ModelError(
             f"what {spiking.weights} weights lose is not told apart from what neurons lose: explain a conversion with "
             "weights='float32'"
+        )
+    if spiking.neurons_per_activation > 1:
+        raise ModelError(
+            f"what each of {spiking.neurons_per_activation} neurons for an activation loses is not told apart: explain "
+            "a conversion with neurons_per_activation=1"
         )
     given, own = gathered(x, spiking.network.input_shape)
     labels = own if labels is None else labels

@@ -33,7 +33,6 @@ from snnrepro.network.task import task_of
 from snnrepro.spiking.archive import FORMAT as SPIKING
 from snnrepro.spiking.convert import MOST_IMAGES
 from snnrepro.spiking.evaluate import evaluate
-from snnrepro.spiking.fixed_point import FLOAT
 from snnrepro.spiking.functions import fits
 from snnrepro.spiking.network import DEFAULT_N_STEPS
 from snnrepro.spiking.prepare import prepare
@@ -77,12 +76,15 @@ def inspect(model: Path, chosen: dict[str, Any], calibration: Path | None, as_js
         else:
             click.echo(error)
         sys.exit(1)
-    simulated = {} if spiking is None else {"weights": spiking.weights}
+    size = 1 if spiking is None else spiking.neurons_per_activation
+    simulated = {} if spiking is None else {"weights": spiking.weights, "neurons_per_activation": size}
     if as_json:
-        print_json({"convertible": True, **layers_as_dict(network, fitted), **_counted(schedule), **simulated})
+        print_json({"convertible": True, **layers_as_dict(network, fitted, size), **_counted(schedule), **simulated})
         return
-    print_layers(network, fitted)
+    print_layers(network, fitted, size)
     _print_counted(schedule)
+    if size > 1:
+        click.echo(f"{size} neurons for each activation")
     if spiking is not None and spiking.fixed is not None:
         click.echo(f"simulated with {spiking.weights} weights, exact for at least {spiking.fixed.most_steps} steps")
 
@@ -112,7 +114,7 @@ def _spiking(model: Path, chosen: dict[str, Any]) -> snn.SpikingNetwork | None:
     show_default=True,
     help="Largest share of the multiply-adds in parts that stay as they are, not spiking.",
 )
-@options.weights
+@options.made
 @options.task
 @options.as_json
 def convert(
@@ -128,7 +130,7 @@ def convert(
     study: str | None,
     trial: int | None,
     most_as_is: float,
-    weights: str,
+    made: dict[str, Any],
     task: str | None,
     as_json: bool,
 ) -> None:
@@ -161,7 +163,7 @@ def convert(
             task,
             progress=advance,
             most_as_is=most_as_is,
-            weights=weights,
+            **made,
         )
     spiking.save(output)
     evaluation = None if x is None else _on_calibration(spiking, x, y)
@@ -271,7 +273,7 @@ def run(
 @click.option(
     "--n-steps", type=options.STEPS, default=DEFAULT_N_STEPS, show_default=True, help="Time steps, with --recipe."
 )
-@options.weights
+@options.made
 @click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to compare.")
 @click.option(
     "--explain", is_flag=True, help="Say where the accuracy goes: by layer and cause, and what would cure it."
@@ -284,7 +286,7 @@ def verify(
     chosen: dict[str, Any],
     recipe: str | None,
     n_steps: int,
-    weights: str,
+    made: dict[str, Any],
     images: int,
     explain: bool,
     output: Path | None,
@@ -302,20 +304,21 @@ def verify(
     """
     x, y = read_images(data)
     if explain:
-        if weights != FLOAT:
+        if made != options.NOT_SAID:
             raise snn.SnnReproError(
-                "--explain tells what neurons lose apart, with float32 weights: leave out --weights"
+                "--explain tells what neurons lose apart, one for each activation and with float32 weights: leave out "
+                "--weights and --neurons-per-activation"
             )
         _explain(model, chosen, x, y, recipe, n_steps, images, output, as_json)
         return
     if output is not None:
         raise snn.SnnReproError("-o writes what --explain says; add --explain")
-    if weights != FLOAT and recipe is None:
-        raise snn.SnnReproError("--weights are those of a conversion: add --recipe")
+    if made != options.NOT_SAID and recipe is None:
+        raise snn.SnnReproError("--weights and --neurons-per-activation are those of a conversion: add --recipe")
     spiking = None
     if recipe is not None:
         with progress_bar("converting") as advance:
-            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance, weights=weights)
+            spiking = snn.convert(snn.load(model, **chosen), recipe, x, n_steps, progress=advance, **made)
     with progress_bar("comparing") as advance:
         verification = snn.verify(model, spiking, x[:images], progress=advance, **chosen)
     if as_json:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, ContextManager
+from typing import TYPE_CHECKING, Any, Callable, ContextManager
 
 import click
 
@@ -36,17 +37,40 @@ data = click.argument("data", type=PATH)
 task = click.option(
     "--task", type=click.Choice(TASKS), help="What the scores mean.  [default: what the output and the labels say]"
 )
-weights = click.option(
-    "--weights",
-    type=click.Choice(WEIGHTS),
-    default=FLOAT,
-    show_default=True,
-    help="Rounded, all sums are exact: every simulator gives the same spikes.",
+_made = (
+    click.option(
+        "--weights",
+        type=click.Choice(WEIGHTS),
+        default=FLOAT,
+        show_default=True,
+        help="Rounded, all sums are exact: every simulator gives the same spikes.",
+    ),
+    click.option(
+        "--neurons-per-activation",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Neurons whose mean stands for an activation: more of them need fewer steps.",
+    ),
 )
+NOT_SAID = {"weights": FLOAT, "neurons_per_activation": 1}
+"""How networks are made where nothing else is said."""
 scheduler = click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Have the workers of a running Dask cluster do the work."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def made(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what says how a network is made besides its recipe, which `command` takes as `made`, arguments of convert."""
+
+    @functools.wraps(command)
+    def with_made(**options: Any) -> None:
+        command(made={name: options.pop(name) for name in NOT_SAID}, **options)
+
+    for option in reversed(_made):
+        with_made = option(with_made)
+    return with_made
 
 
 def executor_of(scheduler: str | None) -> ContextManager[Executor | None]:

@@ -23,9 +23,9 @@ _WIDE = 110
 _UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
-def layers_as_dict(network: Network, fitted: Mapping[str, Fit] | None) -> dict[str, Any]:
+def layers_as_dict(network: Network, fitted: Mapping[str, Fit] | None, per_activation: int = 1) -> dict[str, Any]:
     """Return the model's numbers, its input, its layers with all that is known of them, and the sums."""
-    facts, sources = layer_facts(network, fitted), network.sources
+    facts, sources = layer_facts(network, fitted, per_activation), network.sources
     return {
         "model": {
             "opset": int(sources["opset"]) if "opset" in sources else None,
@@ -39,9 +39,9 @@ def layers_as_dict(network: Network, fitted: Mapping[str, Fit] | None) -> dict[s
     }
 
 
-def print_layers(network: Network, fitted: Mapping[str, Fit] | None) -> None:
+def print_layers(network: Network, fitted: Mapping[str, Fit] | None, per_activation: int = 1) -> None:
     """Print one row per layer, as wide as the terminal is, and what the columns mean."""
-    facts, screen = layer_facts(network, fitted), console()
+    facts, screen = layer_facts(network, fitted, per_activation), console()
     wide = screen.width >= _WIDE
     number = _whole if wide else _short
     screen.print(_header(network))

@@ -60,8 +60,8 @@ def _met(values: FloatArray, fan_out: IntArray) -> IntArray:
 
 
 def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[str, FloatArray]:
-    """Return the output of every population in every step, ``(n_images, n_steps, *shape)``; for few images only."""
-    if spiking.fixed is not None:  # whose spikes are 1
+    """Return the output of every neuron in every step, ``(n_images, n_steps, *shape)``; for few images only."""
+    if spiking.simulated is not spiking:
         return spiking.in_trained_units(spike_trains(spiking.simulated, x, n_steps))
     stepper = Stepper(spiking, x)
     trains: dict[str, list[FloatArray]] = {name: [] for name in spiking.populations}
@@ -75,11 +75,11 @@ def spike_trains(spiking: SpikingNetwork, x: FloatArray, n_steps: int) -> dict[s
 def mean_outputs(spiking: SpikingNetwork, x: FloatArray) -> dict[str, FloatArray]:
     """Return what every population averages over its steps, and the scores, ``(n_images, *shape)`` by name.
 
-    Steps count as in the readout: step t by ``growth ** -t``. In fixed point, too, they are in the units of the trained
-    network.
+    Of several neurons for an activation it is their mean. Steps count as in the readout: step t by ``growth ** -t``. In
+    fixed point, too, they are in the units of the trained network.
     """
-    if spiking.fixed is not None:
-        return spiking.in_trained_units(mean_outputs(spiking.simulated, x))
+    if spiking.simulated is not spiking:
+        return spiking.of_activations(mean_outputs(spiking.simulated, x))
     stepper, readout = Stepper(spiking, x, keep=False), Readout(spiking)
     sums = {name: np.zeros((len(x), *spiking.network.shapes[name]), np.float64) for name in spiking.populations}
     weights = step_weights(spiking.growth, spiking.n_steps)

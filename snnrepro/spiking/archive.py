@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = "snnrepro-spiking-network"
 VERSION = 1
 _NEURONS: dict[str, Any] = {"IF": IF, "LIF": LIF}
+_ENSEMBLES = "neurons_per_activation"
 _SCALARS = ("readout", "synapse", "readout_synapse", "dt", "n_steps")
 
 
@@ -60,6 +61,7 @@ def save(spiking: SpikingNetwork, path: str | Path) -> None:
         **({} if spiking.task is None else {"task": spiking.task}),
         **({"functions": {name: asdict(one) for name, one in spiking.functions.items()}} if spiking.functions else {}),
         **({} if spiking.fixed is None else {"fixed": _declared(spiking.fixed, arrays)}),
+        **({} if spiking.neurons_per_activation == 1 else {_ENSEMBLES: spiking.neurons_per_activation}),
         **{name: getattr(spiking, name) for name in _SCALARS},
     }
     archive.write(path, header, arrays)
@@ -111,6 +113,7 @@ def _rebuild(opened: zipfile.ZipFile, header: Mapping[str, Any]) -> SpikingNetwo
         task=header.get("task"),
         functions={str(name): _fit(entry) for name, entry in header.get("functions", {}).items()},
         fixed=_fixed(opened, header["fixed"]) if "fixed" in header else None,
+        neurons_per_activation=header.get(_ENSEMBLES, 1),
         **{name: header[name] for name in _SCALARS},
     )
     assert spiking.simulated  # it can be written: all exponents are there, and fit

@@ -56,10 +56,13 @@ class Calibration:
         How many steps the network will run.
     shelf : Shelf
         Where their spikes lie.
+    neurons_per_activation : int
+        How many channels in turn are neurons of the same activation, whose mean is fitted to it.
     """
 
-    def __init__(self, targets: Targets, n_steps: int, shelf: Shelf) -> None:
+    def __init__(self, targets: Targets, n_steps: int, shelf: Shelf, neurons_per_activation: int = 1) -> None:
         self._targets, self._n_steps, self._shelf = targets, n_steps, shelf
+        self._per_activation = neurons_per_activation
         self._schedule, self._x, self._samples = targets.schedule, targets.x, targets.samples
 
     def fit(
@@ -181,7 +184,8 @@ class Calibration:
             return z
 
         targets, retention = self._targets.of(node.name), neuron.retention(recipe.dt)
-        fitted = constants_of(recipe, inputs, targets, self._n_steps, retention, weights, grid)
+        size = self._per_activation
+        fitted = constants_of(recipe, inputs, targets, self._n_steps, retention, weights, grid, size)
         tray.clear()
         of_channel = (shape[0], *[1] * (len(shape) - 1))
         return fitted.population(neuron, of_channel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,17 @@ from snnrepro.network.task import task_of
 from snnrepro.readers.load import load
 from snnrepro.spiking.budget import cheapest
 from snnrepro.spiking.checks import is_count, is_number
+from snnrepro.spiking.ensembles import with_ensembles
+from snnrepro.spiking.fitting import Fitting
 from snnrepro.spiking.fixed_point import FLOAT, WEIGHTS, require_fixed_point
 from snnrepro.spiking.functions import fits, summary
-from snnrepro.spiking.images import described, warn_of_poor_calibration
+from snnrepro.spiking.images import warn_of_poor_calibration
 from snnrepro.spiking.network import DEFAULT_N_STEPS, SpikingNetwork
-from snnrepro.spiking.neurons import IF, LIF, Population, growth_of
+from snnrepro.spiking.neurons import LIF, Population, growth_of
 from snnrepro.spiking.prepare import prepare
 from snnrepro.spiking.recipes import Recipe, recipe_named
 from snnrepro.spiking.run import within
-from snnrepro.spiking.schedule import curved_inside, is_maximum
+from snnrepro.spiking.schedule import curved_inside
 from snnrepro.spiking.shelf import Shelf
 from snnrepro.spiking.synops import shares
 from snnrepro.user_images import gathered
@@ -33,12 +34,9 @@ from snnrepro.user_images import gathered
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
     from snnrepro.network.task import Task
-    from snnrepro.spiking.calibrate import Calibrated
-    from snnrepro.spiking.fit import Grid
     from snnrepro.spiking.piecewise import Fit
     from snnrepro.spiking.run import Progress
     from snnrepro.spiking.schedule import Schedule
-    from snnrepro.spiking.targets import Targets
 
 MOST_IMAGES = 1000
 """Calibration images that neurons are fitted on; what is given beyond judges `max_loss` only."""
@@ -49,12 +47,6 @@ _SHARES = {"": 0.6, "near": 0.2, "rough": 0.06}
 """Of the progress that is left, for each number of steps that is tried, or guessed at."""
 _OF_FUNCTIONS = 0.1
 """Of the progress, for fitting functions, where there are any."""
-_TELLING = 1024
-"""Samples of a channel that tell which growth errs least."""
-_OF_CHOICE, _OF_TUNING = 0.5, 0.7
-"""Of the progress that is left, for choosing a growth and for tuning all constants."""
-_LARGEST_GROWTH = 1.25
-"""Beyond, an early error of a spike cannot be made up for any more (held-out training images, T = 4)."""
 
 
 def convert(
@@ -68,6 +60,7 @@ def convert(
     progress: Progress | None = None,
     most_as_is: float = 0.5,
     weights: str = FLOAT,
+    neurons_per_activation: int = 1,
 ) -> SpikingNetwork:
     """Turn a trained network into a spiking one, without retraining.
 
@@ -101,6 +94,9 @@ def convert(
     weights : str
         "float32", as trained, or "int16" or "int8": rounded, so that every sum is exact and all simulators give the
         same spikes. Neurons are fitted to the rounded weights.
+    neurons_per_activation : int
+        How many neurons stand for each activation: their mean takes more values than the spikes of one, so that fewer
+        steps do (two at 4 steps lose less than one at 8), for as many times the neurons and spikes.
 
     Returns
     -------
@@ -150,6 +146,8 @@ def convert(
         require_differentiable(schedule)
     if weights not in WEIGHTS:
         raise ModelError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
+    if not is_count(neurons_per_activation):
+        raise ModelError(f"neurons_per_activation must be at least 1, a whole number, got {neurons_per_activation!r}")
     if not any(isinstance(node.layer, ReLU) for node in schedule.nodes):
         raise ModelError(
             "the network has no ReLU, LeakyReLU or ReLU6 before its output: nothing in it would spike; train it with "
@@ -183,19 +181,21 @@ def convert(
         warn_of_poor_calibration(x[:MOST_IMAGES], lambda some: meaning.answers(network.forward(some)), meaning)
     with Shelf(_ROOM) as shelf:
         is_classes = meaning.name == "classes"
+        size = neurons_per_activation
         fitting = (
-            None if x is None or not is_fitted else _Fitting(schedule, x[:MOST_IMAGES], shelf, is_classes, weights)
+            None if x is None or not is_fitted else Fitting(schedule, x[:MOST_IMAGES], shelf, is_classes, weights, size)
         )
+        made = partial(_convert, schedule, fitted, chosen, fitting, size)
         if x is None or max_loss is None:
             n_steps = DEFAULT_N_STEPS if n_steps is None else n_steps
-            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, done)
+            return made(n_steps, seed, own, done)
         left = 1.0
 
         def made_for(n_steps: int, guess: str = "") -> SpikingNetwork:
             nonlocal left
             share = left * _SHARES[guess]  # how many there will be is not known
             left -= share
-            return _convert(schedule, fitted, chosen, fitting, n_steps, seed, own, within(done, share), guess)
+            return made(n_steps, seed, own, within(done, share), guess)
 
         near = partial(made_for, guess="near") if len(chosen.outweigh) > 1 else made_for
         guesses = (partial(made_for, guess="rough"), near) if is_fitted else None
@@ -244,7 +244,8 @@ def _convert(
     schedule: Schedule,
     fitted: dict[str, Fit],
     recipe: Recipe,
-    fitting: _Fitting | None,
+    fitting: Fitting | None,
+    neurons_per_activation: int,
     n_steps: int,
     seed: int,
     task: str | None,
@@ -255,12 +256,15 @@ def _convert(
     if not is_count(n_steps):
         raise ModelError(f"n_steps must be at least 1, a whole number, got {n_steps!r}")
     provenance: dict[str, Any] = {"recipe": recipe.name, "n_steps": n_steps}
+    if neurons_per_activation > 1:
+        provenance["neurons_per_activation"] = neurons_per_activation
     if fitted:
         provenance["functions"] = summary(fitted)
     correction = fixed = None
     if not _is_fitted(recipe):
         assert isinstance(recipe.neuron, LIF)
-        populations = _as_in_nengo(schedule, recipe.neuron, recipe.dt, seed)
+        ensembles = with_ensembles(schedule, neurons_per_activation)
+        populations = _as_in_nengo(ensembles, recipe.neuron, recipe.dt, seed)
         provenance["seed"] = seed
         progress(1.0)
     else:
@@ -292,6 +296,7 @@ def _convert(
         task,
         fitted,
         fixed,
+        neurons_per_activation,
     )
 
 
@@ -310,82 +315,3 @@ def _as_in_nengo(schedule: Schedule, neuron: LIF, dt: float, seed: int) -> dict[
         for node in schedule.nodes
         if isinstance(node.layer, ReLU)
     }
-
-
-class _Fitting:
-    """The neurons of one network, fitted on the same images for whatever numbers of steps."""
-
-    def __init__(self, schedule: Schedule, x: FloatArray, shelf: Shelf, is_classes: bool, weights: str) -> None:
-        from snnrepro.spiking.targets import Activations  # loads Numba, which reading a network need not wait for
-
-        self._activations, self._shelf = Activations(schedule, x, shelf), shelf
-        self._schedule, self._x, self._is_classes = schedule, x, is_classes
-        self._weights = weights
-        self._made: dict[Any, Calibrated] = {}
-        self.images = described(x)
-
-    def fitted(self, recipe: Recipe, n_steps: int, progress: Progress, guess: str) -> Calibrated:
-        """Return the calibration with the smallest error at the readout, of one for each growth that may be tried.
-
-        Which growth that is, a few samples of few images tell. A near guess is fitted with the largest growth alone,
-        and on no more images than give all samples; a rough one also on few images whatever they give, and on a rough
-        grid.
-        """
-        from snnrepro.spiking.fit import FINE, ROUGH
-        from snnrepro.spiking.targets import FEWEST_IMAGES
-
-        neuron = recipe.neuron if isinstance(recipe.neuron, IF) else IF()  # another is one that `recipe.fit` leaves out
-        growths = sorted({min(_LARGEST_GROWTH, ratio ** (1 / n_steps)) for ratio in recipe.outweigh})
-        if recipe.threshold != "fitted" or recipe.fit is not None or self._keeps_its_growth():
-            growths = [neuron.growth]
-        elif guess:
-            growths = growths[-1:]
-        of = self._activations
-        targets = of.for_steps(n_steps, {"": None, "near": of.enough(), "rough": FEWEST_IMAGES}[guess])
-        fit = partial(self._fit, recipe, neuron, n_steps)
-        few = max(len(targets.x) // 4, of.enough(1, _TELLING))
-        if len(growths) > 1 and 2 * few <= len(targets.x):  # or choosing would take longer than fitting all
-            telling, share = of.for_steps(n_steps, few, _TELLING), within(progress, _OF_CHOICE / len(growths))
-            errors = [fit(telling, growth, FINE, share).error for growth in growths]
-            growths, progress = [growths[int(np.argmin(errors))]], within(progress, 1 - _OF_CHOICE)
-        tunes = recipe.passes > 0 and not guess
-        if tunes:
-            progress, left = within(progress, 1 - _OF_TUNING), within(progress, _OF_TUNING)
-        grid, share = ROUGH if guess == "rough" else FINE, within(progress, 1 / len(growths))
-        best = min((fit(targets, growth, grid, share) for growth in growths), key=lambda made: made.error)
-        return self._tuned(best, recipe, targets, n_steps, left) if tunes else best
-
-    def _keeps_its_growth(self) -> bool:
-        """Whether a growing membrane is not tried: a maximum of what grows is not exact in fixed point."""
-        driven = self._schedule.driven
-        return self._weights != FLOAT and any(is_maximum(node) and node.name in driven for node in self._schedule.nodes)
-
-    def _tuned(
-        self, calibrated: Calibrated, recipe: Recipe, targets: Targets, n_steps: int, progress: Progress
-    ) -> Calibrated:
-        from snnrepro.spiking.calibrate import Calibration
-        from snnrepro.spiking.tune import Tuning
-
-        tuning = Tuning(self._schedule, self._x, calibrated, recipe, n_steps, self._is_classes)
-        tuned = tuning.run(recipe.passes, progress)
-        if self._weights == FLOAT:
-            return tuned
-        neuron = next(population.neuron for population in tuned.populations.values())
-        assert isinstance(neuron, IF)
-        rounding = Calibration(targets, n_steps, self._shelf)
-        rounded = rounding.fit(recipe, neuron, weights=self._weights, given=tuned.populations)
-        return replace(rounded, correction=tuned.correction)
-
-    def _fit(
-        self, recipe: Recipe, neuron: IF, n_steps: int, targets: Targets, growth: float, grid: Grid, progress: Progress
-    ) -> Calibrated:
-        from snnrepro.spiking.calibrate import Calibration
-
-        key = n_steps, growth, targets, grid
-        weights = FLOAT if recipe.passes else self._weights  # what is tuned is rounded afterwards
-        if key in self._made:
-            progress(1.0)
-        else:
-            calibration = Calibration(targets, n_steps, self._shelf)
-            self._made[key] = calibration.fit(recipe, replace(neuron, growth=growth), progress, grid, weights)
-        return self._made[key]

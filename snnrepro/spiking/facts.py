@@ -78,7 +78,9 @@ class LayerFacts:
     role: str
 
 
-def layer_facts(network: Network, fitted: Mapping[str, Fit] | None = None) -> list[LayerFacts]:
+def layer_facts(
+    network: Network, fitted: Mapping[str, Fit] | None = None, neurons_per_activation: int = 1
+) -> list[LayerFacts]:
     """Return the facts of every layer, in order.
 
     Parameters
@@ -87,6 +89,8 @@ def layer_facts(network: Network, fitted: Mapping[str, Fit] | None = None) -> li
         As trained.
     fitted : mapping of str to Fit, optional
         What `snnrepro.spiking.functions.fits` gave for calibration images; without them functions are not fitted.
+    neurons_per_activation : int
+        How many neurons stand for each activation.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def layer_facts(network: Network, fitted: Mapping[str, Fit] | None = None) -> li
                 strides=getattr(layer, "strides", None),
                 groups=groups,
                 multiply_adds=macs_of(node, network),
-                neurons=None if node.name in inside and fit is None else neurons[node.name],
+                neurons=None if node.name in inside and fit is None else neurons_per_activation * neurons[node.name],
                 rectifiers=None if fit is None else len(fit.knots),
                 error_percent=None if fit is None else 100 * fit.error,
                 formula=layer.formula if isinstance(layer, Function) else None,

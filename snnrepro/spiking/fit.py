@@ -19,6 +19,8 @@ COARSE = 512
 """Samples that the whole grid is tried on; the neighbourhood of its best is tried on all."""
 _ROUNDS = 3
 """How often the neighbourhood is searched, each time at half the distance."""
+_TURNS = 2
+"""How often each neuron of an ensemble is fitted to what the others leave of the activation."""
 _NUMBERS = 2**22
 """Inputs of the channels that are fitted together (16 MB)."""
 _CHANNELS = 256
@@ -55,6 +57,7 @@ def constants_of(
     retention: float,
     weights: AnyArray,
     grid: Grid = FINE,
+    per_activation: int = 1,
 ) -> ChannelConstants:
     """Return the constants that a recipe gives each channel.
 
@@ -72,7 +75,10 @@ def constants_of(
         How many steps there are.
     grid : Grid
         What is tried, where constants are fitted.
+    per_activation : int
+        How many channels in turn are neurons of the same activation. If they are not fitted, they start evenly spread.
     """
+    targets = targets[::per_activation]
     channels, n_samples = targets.shape
     if recipe.threshold == "fitted":
         # A channel that is never active here must not fire at the first small input elsewhere.
@@ -82,21 +88,62 @@ def constants_of(
             size = max(1, min(_CHANNELS, _NUMBERS // (n_steps * n_samples)))
             for first in range(0, channels, size):
                 some = slice(first, min(first + size, channels))
-                z = inputs(some.start, some.stop)
-                parts.append(fit_channels(z, targets[some], largest[some], retention, weights, grid))
+                z = inputs(per_activation * some.start, per_activation * some.stop)[::per_activation]
+                parts.append(_fit_ensembles(z, targets[some], largest[some], retention, weights, grid, per_activation))
         else:  # one channel with the samples of all, as many as there is room for
             size = max(1, min(channels, _NUMBERS // (n_steps * n_samples)))
-            z = inputs(0, size).transpose(1, 0, 2).reshape(1, n_steps, -1)
+            z = inputs(0, per_activation * size)[::per_activation].transpose(1, 0, 2).reshape(1, n_steps, -1)
             flat, most = targets[:size].reshape(1, -1), largest.max(keepdims=True)
-            parts.append(fit_channels(z, flat, most, retention, weights, grid))
+            parts.append(_fit_ensembles(z, flat, most, retention, weights, grid, per_activation))
         constants = ChannelConstants(*map(np.concatenate, zip(*parts)))
     else:
         percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
         of_each = targets if recipe.per_channel else targets.reshape(1, -1)
         amplitude = np.maximum(np.percentile(of_each, percentile, axis=1), 1e-6 + 1e-3 * targets.max())
-        potential, bias = recipe.initial_potential * amplitude, _leak_compensation(retention) * amplitude
-        constants = ChannelConstants(amplitude, amplitude, amplitude, potential, bias)
-    return ChannelConstants(*(np.broadcast_to(values.astype(np.float32), (channels,)) for values in constants))
+        same = np.repeat(amplitude[:, np.newaxis], per_activation, axis=1)
+        starts = (np.arange(per_activation) + recipe.initial_potential) / per_activation
+        constants = ChannelConstants(same, same, same, starts * same, _leak_compensation(retention) * same)
+    return ChannelConstants(
+        *(np.broadcast_to(values.astype(np.float32), (channels, per_activation)).reshape(-1) for values in constants)
+    )
+
+
+def _fit_ensembles(
+    inputs: FloatArray,
+    targets: FloatArray,
+    largest: FloatArray,
+    retention: float,
+    weights: AnyArray,
+    grid: Grid,
+    size: int,
+) -> ChannelConstants:
+    """Return the constants of several neurons for each channel, ``(n_channels, size)``, whose mean meets the targets.
+
+    Each in turn is fitted to what the others leave; with one it is `fit_channels`, whose parameters these are.
+    """
+    share = (weights / weights.sum()).astype(np.float32)
+    outputs = [targets] * size
+    fitted: dict[int, ChannelConstants] = {}
+    for turn in range(_TURNS * size if size > 1 else 1):
+        own = turn % size
+        others = sum((output for place, output in enumerate(outputs) if place != own), np.zeros_like(targets))
+        wanted = np.ascontiguousarray(size * targets - others)
+        fitted[own] = fit_channels(inputs, wanted, largest, retention, weights, grid)
+        if size > 1:
+            outputs[own] = _mean_outputs(inputs, fitted[own], retention, share)
+    return ChannelConstants(*(np.stack(parts, axis=1) for parts in zip(*(fitted[own] for own in range(size)))))
+
+
+def _mean_outputs(inputs: FloatArray, constants: ChannelConstants, retention: float, share: FloatArray) -> FloatArray:
+    """Return what each channel's neurons give for the inputs of `fit_channels`, ``(n_channels, n_samples)``."""
+    amplitude, threshold, subtracted, potential, bias = (part[:, np.newaxis] for part in constants)
+    total: FloatArray = np.zeros((len(inputs), inputs.shape[2]), np.float32)
+    for step, weight in enumerate(share):
+        potential = np.float32(retention) * potential + inputs[:, step] + bias
+        fires = potential >= threshold
+        total += weight * amplitude * fires
+        potential = potential - subtracted * fires
+    return total
 
 
 def fit_channels(

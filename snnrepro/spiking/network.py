@@ -14,6 +14,7 @@ from snnrepro.errors import ModelError
 from snnrepro.network.layers import ReLU
 from snnrepro.network.task import task_of
 from snnrepro.spiking.checks import is_count, is_number, is_time_or_none, require
+from snnrepro.spiking.ensembles import mean_of_each, with_ensembles
 from snnrepro.spiking.fixed_point import FLOAT
 from snnrepro.spiking.functions import names_of_terms, with_functions
 from snnrepro.spiking.neurons import CONSTANTS, growth_of
@@ -49,7 +50,8 @@ class SpikingNetwork:
     readout : str
         The value whose mean over the steps gives the scores; what stands behind it is computed once, from the mean.
     populations : mapping of str to Population
-        The neurons of each ReLU node before the readout, by its name.
+        The neurons of each ReLU node before the readout, by its name: of its shape, but where there are several for
+        each activation, as many times as many channels, those of an activation in turn.
     synapse : float or None
         Time constant of the lowpass filter on every spike train, s; None for none.
     readout_synapse : float or None
@@ -69,6 +71,8 @@ class SpikingNetwork:
         What the functions of one number that neurons or weights stand behind are fitted by, by the node's name.
     fixed : FixedPoint or None
         How weights are rounded where `simulated` is in fixed point; None where they are float32, as trained.
+    neurons_per_activation : int
+        How many neurons stand for each number that a rectifier gives; it is their mean.
     schedule : Schedule
         When each value is computed; follows from `network`.
 
@@ -90,6 +94,7 @@ class SpikingNetwork:
     task: str | None = None
     functions: Mapping[str, Fit] = field(default_factory=dict)
     fixed: FixedPoint | None = None
+    neurons_per_activation: int = 1
     schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +108,7 @@ class SpikingNetwork:
                 "synapse: times must be above 0 s or None": is_time_or_none(self.synapse),
                 "readout_synapse: times must be above 0 s or None": is_time_or_none(self.readout_synapse),
                 "n_steps must be a whole number of at least 1": is_count(self.n_steps),
+                "neurons_per_activation must be a whole number of at least 1": is_count(self.neurons_per_activation),
             },
         )
         task_of(self.network, self.task)
@@ -127,12 +133,25 @@ class SpikingNetwork:
 
     @cached_property
     def simulated(self) -> SpikingNetwork:
-        """What simulators run: itself, or in fixed point the network of rounded weights, whose spikes are 1."""
-        if self.fixed is None:
+        """What simulators run: itself, or with a rectifier for each neuron, and in fixed point with rounded weights.
+
+        In fixed point its spikes are 1.
+        """
+        if self.fixed is None and self.neurons_per_activation == 1:
             return self
-        network, populations = in_fixed_point(self.schedule, self.populations, self.fixed, self.dt)
-        readout = schedule_of(network).readout
-        return replace(self, network=network, readout=readout, populations=populations, functions={}, fixed=None)
+        schedule, populations = with_ensembles(self.schedule, self.neurons_per_activation), self.populations
+        if self.fixed is not None:
+            network, populations = in_fixed_point(schedule, populations, self.fixed, self.dt)
+            schedule = schedule_of(network)
+        return replace(
+            self,
+            network=schedule.network,
+            readout=schedule.readout,
+            populations=populations,
+            functions={},
+            fixed=None,
+            neurons_per_activation=1,
+        )
 
     def in_trained_units(self, values: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
         """Return what `simulated` gives, by name, in the units of the trained network: spikes times their amplitude.
@@ -140,8 +159,17 @@ class SpikingNetwork:
         Its output goes by the name of the trained network's.
         """
         named = {self.simulated.network.nodes[-1].name: self.network.nodes[-1].name}
-        scales = {name: population.amplitude for name, population in self.populations.items() if name not in named}
+        populations = {} if self.fixed is None else self.populations
+        scales = {name: population.amplitude for name, population in populations.items() if name not in named}
         return {named.get(name, name): value * scales.get(name, np.float32(1)) for name, value in values.items()}
+
+    def of_activations(self, means: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
+        """Return means over the steps that `simulated` gives, by name, for every activation, in the trained units."""
+        size, output = self.neurons_per_activation, self.network.nodes[-1].name
+        return {
+            name: mean_of_each(mean, size) if name in self.populations and size > 1 and name != output else mean
+            for name, mean in self.in_trained_units(means).items()
+        }
 
     @property
     def weights(self) -> str:
@@ -151,7 +179,7 @@ class SpikingNetwork:
     @property
     def n_neurons(self) -> dict[str, int]:
         """How many neurons each population has."""
-        return {name: math.prod(self.network.shapes[name]) for name in self.populations}
+        return {name: math.prod(shape) for name, shape in _shapes_of_neurons(self).items()}
 
     def run(
         self,
@@ -273,8 +301,9 @@ def _problem(spiking: SpikingNetwork) -> str:
     readout = spiking.schedule.readout
     if spiking.readout != readout:
         return f"the readout must be {readout!r}, got {spiking.readout!r}"
+    shapes = _shapes_of_neurons(spiking)
     for name, population in spiking.populations.items():
-        shape = tuple(network.shapes[name])
+        shape = shapes[name]
         for constant in CONSTANTS:
             own = getattr(population, constant).shape
             if not _broadcasts(own, shape):
@@ -285,6 +314,12 @@ def _problem(spiking: SpikingNetwork) -> str:
     if correction is not None and not (_broadcasts(correction.shape, shape) and np.isfinite(correction).all()):
         return f"correction must be finite numbers that fit the readout's {shape}, got {correction.shape}"
     return ""
+
+
+def _shapes_of_neurons(spiking: SpikingNetwork) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every population, without the images."""
+    shapes = {name: spiking.network.shapes[name] for name in spiking.populations}
+    return {name: (spiking.neurons_per_activation * shape[0], *shape[1:]) for name, shape in shapes.items()}
 
 
 def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from snnrepro.arrays import frozen
 from snnrepro.network.channels import LINEAR
 from snnrepro.network.layers import Conv, ConvTranspose, Dense, Divide, Multiply, Normalize, OnnxPart, Weighing
+from snnrepro.spiking.ensembles import neurons_reached
 from snnrepro.spiking.schedule import is_graded
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
 
 def fan_outs(spiking: SpikingNetwork) -> dict[str, IntArray]:
-    """Return, for every value that linear layers read, how many nonzero weights each number of one image meets."""
-    shapes = spiking.network.shapes
+    """Return, for every value that linear layers read, how many nonzero weights each number of one image meets.
+
+    Where several neurons stand for an activation, a weight of a spike is one for each of them.
+    """
+    shapes, reached = spiking.network.shapes, neurons_reached(spiking.schedule)
     fans: dict[str, IntArray] = {}
     for node in spiking.schedule.nodes:
         if isinstance(node.layer, LINEAR):
             source = node.inputs[0]
             met = fan_out(node, shapes[source], shapes[node.name])
+            if source in reached:
+                met = met * reached.get(node.name, 1)
             fans[source] = fans[source] + met if source in fans else met
     return fans
 

@@ -20,6 +20,7 @@ from snnrepro.network.graph import last_reads
 from snnrepro.network.layers import MaxPool, Reduce, ReLU
 from snnrepro.spiking.backward import differentiated, fire
 from snnrepro.spiking.calibrate import Calibrated
+from snnrepro.spiking.ensembles import mean_of_each
 from snnrepro.spiking.neurons import ChannelConstants, growth_of
 from snnrepro.spiking.run import step_weights
 from snnrepro.spiking.schedule import is_maximum
@@ -93,6 +94,8 @@ class Tuning:
     is_classes : bool
         Whether what is read out are the scores of classes: then its error is the divergence (Kullback-Leibler) of their
         softmax from the trained network's, else the square of what it is off.
+    neurons_per_activation : int
+        How many channels in turn are neurons of the same activation.
     """
 
     def __init__(
@@ -103,7 +106,9 @@ class Tuning:
         recipe: Recipe,
         n_steps: int,
         is_classes: bool,
+        neurons_per_activation: int = 1,
     ) -> None:
+        self._per_activation = neurons_per_activation
         self._schedule, self._x, self._n_steps, self._is_classes = schedule, x, n_steps, is_classes
         self._begun, self._growth = calibrated.populations, growth_of(calibrated.populations)
         per_image = n_steps * sum(math.prod(schedule.network.shapes[node.name]) for node in schedule.nodes)
@@ -196,7 +201,7 @@ class Tuning:
                 continue
             if node.name in membranes:
                 kept = membranes.pop(node.name)
-                off = outputs.pop(node.name) - activations.pop(node.name)
+                off = self._of_each(outputs.pop(node.name) - activations.pop(node.name))
                 share = 2 * _OF_LAYERS / (len(self._begun) * len(images) * self._squares[node.name])
                 gradient = gradient + self._in_steps(np.float32(share) * off)
                 constants = absolute(self.constants[node.name])
@@ -214,6 +219,11 @@ class Tuning:
                 if name in schedule.driven:
                     known[name] = known[name] + part if name in known else part
         return found
+
+    def _of_each(self, off: FloatArray) -> FloatArray:
+        """Return what the mean of an activation's neurons is off, for each of them."""
+        size = self._per_activation
+        return off if size == 1 else np.repeat(mean_of_each(off, size), size, axis=1)
 
     def _in_steps(self, by_mean: FloatArray) -> FloatArray:
         """Return the gradient by the values of every step, given that by their mean."""

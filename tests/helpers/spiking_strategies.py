@@ -60,7 +60,14 @@ class Case:
 
 @st.composite
 def drawn_cases(
-    draw, blocks=BLOCKS, max_blocks=4, max_images=3, growths=(1.0, 1.0, 1.25, 1.5), max_steps=6, heads=HEADS
+    draw,
+    blocks=BLOCKS,
+    max_blocks=4,
+    max_images=3,
+    growths=(1.0, 1.0, 1.25, 1.5),
+    max_steps=6,
+    heads=HEADS,
+    per_activation=1,
 ):
     """Draw a `Case` in which neurons fire, at some step and not all of them at every step.
 
@@ -72,31 +79,40 @@ def drawn_cases(
         Of which one is drawn; above 1 only four steps are, for their bits.
     heads : sequence of str
         Which of `HEADS` may stand at the end; only "flat" gives a score for each class.
+    per_activation : int
+        How many neurons stand for each activation: a power of two, or their mean is not exact.
     """
     growth = draw(st.sampled_from(growths))
     network = draw(image_networks(blocks, max_blocks, heads))
-    spiking = draw(spiking_networks(network, growth))
+    spiking = draw(spiking_networks(network, growth, per_activation))
     n_steps = draw(st.integers(2, max_steps if growth == 1 else min(4, max_steps)))
     n_images = draw(st.integers(1, max_images))
     x = _dyadic(_rng(draw), (n_images, *network.input_shape), 0, 4, 4)
-    assume(_fires(spiking, x, n_steps) and is_exact(spiking, x, n_steps))
+    assume(_fires(spiking.simulated, x, n_steps) and is_exact(spiking.simulated, x, n_steps))
     return Case(spiking, x, n_steps)
 
 
 @st.composite
-def spiking_networks(draw, network, growth=1.0):
-    """Draw integrate-and-fire neurons of one growth for a trained network, their constants one a channel."""
+def spiking_networks(draw, network, growth=1.0, per_activation=1):
+    """Draw integrate-and-fire neurons of one growth for a trained network, most with constants one a channel."""
     prepared = prepare(network)
     rng = _rng(draw)
     populations = {}
     for node in prepared.network.nodes:
         if isinstance(node.layer, ReLU):
-            shape = prepared.network.shapes[node.name]
+            channels, *space = prepared.network.shapes[node.name]
+            shape = (per_activation * channels, *space)
             populations[node.name] = draw(_populations(rng, shape, growth))
     correction = None
     if draw(st.booleans()):
         correction = _dyadic(rng, prepared.network.shapes[prepared.readout], -2, 2, 4)
-    return SpikingNetwork(prepared.network, prepared.readout, populations, correction=correction)
+    return SpikingNetwork(
+        prepared.network,
+        prepared.readout,
+        populations,
+        correction=correction,
+        neurons_per_activation=per_activation,
+    )
 
 
 @st.composite

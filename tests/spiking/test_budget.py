@@ -14,7 +14,7 @@ from snnrepro.errors import DataWarning
 from snnrepro.network.graph import Network, Node
 from snnrepro.network.layers import Dense, ReLU, Sigmoid, Softmax
 from snnrepro.network.task import Task
-from snnrepro.spiking import convert
+from snnrepro.spiking import fitting
 from snnrepro.spiking.budget import STEPS_TRIED, cheapest
 from snnrepro.spiking.neurons import CONSTANTS
 
@@ -158,13 +158,13 @@ def test_what_is_found_is_what_that_number_of_steps_gives(recipe):
 
 
 def test_few_networks_are_made_in_full(monkeypatch):
-    fitted, made = convert._Fitting.fitted, []
+    fitted, made = fitting.Fitting.fitted, []
 
     def noting(self, recipe, n_steps, progress, guess):
         made.append((guess, n_steps))
         return fitted(self, recipe, n_steps, progress, guess)
 
-    monkeypatch.setattr(convert._Fitting, "fitted", noting)
+    monkeypatch.setattr(fitting.Fitting, "fitted", noting)
     network, x = _trained()
     n_steps = snnrepro.convert(network, "balanced", x, max_loss=1.0).n_steps
     below = max(n for n in STEPS_TRIED if n < n_steps)

@@ -36,6 +36,7 @@ from snnrepro.simulators.event.weights import (
     linear_of_all,
     linear_of_sums,
 )
+from snnrepro.spiking.ensembles import repeated, repeats
 from snnrepro.spiking.neurons import growth_of
 from snnrepro.spiking.schedule import is_graded, is_maximum, is_running
 from snnrepro.spiking.synops import fan_outs
@@ -106,6 +107,7 @@ class Builder:
         self._nodes = {node.name: node for node in schedule.nodes}
         self._packed: dict[str, PackedPopulation] = {}
         self._linears: dict[str, tuple[Linear, Input]] = {}
+        self._repeated: dict[str, LinearLayer] = {}
 
     def packed(self, name: str) -> PackedPopulation | None:
         """Return a population that has a compiled loop, with the bias of the linear layer it is fused with, or None."""
@@ -113,8 +115,8 @@ class Builder:
         if population is None or not is_compiled(population):
             return None
         if name not in self._packed:
-            layer = self._fused(self._nodes[name])
-            current = np.zeros((), np.float32) if layer is None else bias_of(layer)
+            fused = self._fused(self._nodes[name])
+            current = np.zeros((), np.float32) if fused is None else bias_of(fused)
             layout = layout_of(self._shapes[name], self._axis(self._nodes[name]))
             self._packed[name] = pack_population(population, self._dt, layout, current)
         return self._packed[name]
@@ -124,26 +126,39 @@ class Builder:
         self.schedule, self._shapes = schedule, schedule.network.shapes
         self._nodes = {node.name: node for node in schedule.nodes}
         self._linears.clear()
+        self._repeated.clear()
 
     def forget(self, but: Container[str] = ()) -> None:
         """Let go of the weights copied so far, and of the populations packed, but for some of these."""
         self._linears.clear()
+        self._repeated.clear()
         self._packed = {name: packed for name, packed in self._packed.items() if name in but}
 
     def _events_of(self, node: Node) -> tuple[Linear, Input] | None:
         """Return a linear layer on events or spikes, and what it reads; None where a node is something else."""
-        layer = self._linear_layer(node)
-        if layer is None:
+        found = self._linear_layer(node)
+        if found is None:
             return None
         if node.name not in self._linears:
-            built, name = self._linear(layer, node.inputs[0], self._shapes[node.name])
+            built, name = self._linear(*found, self._shapes[node.name])
             self._linears[node.name] = built, Input(name, built.form)
         return self._linears[node.name]
 
-    def _linear_layer(self, node: Node) -> LinearLayer | None:
-        layer = linear_layer(node.layer)
-        many = self._largest is not None and isinstance(layer, Dense) and layer.weights.size > self._largest
-        return None if many else layer
+    def _linear_layer(self, node: Node) -> tuple[LinearLayer, str] | None:
+        """Return a linear layer, and what it reads: the node's, or one whose channels it gives several times."""
+        size, before = repeats(node.layer), self._nodes.get(node.inputs[0])
+        if size > 1 and before is not None:
+            layer, source = linear_layer(before.layer), before.inputs[0]
+            if isinstance(layer, Dense) and len(self._shapes[node.name]) > 1:
+                return None  # what is repeated are no outputs of it
+        else:
+            layer, source = linear_layer(node.layer), node.inputs[0]
+        many = self._largest is not None and isinstance(layer, Dense) and size * layer.weights.size > self._largest
+        if layer is None or many or (size > 1 and len(self.schedule.readers[node.inputs[0]]) > 1):
+            return None
+        if size > 1 and node.name not in self._repeated:
+            self._repeated[node.name] = repeated(layer, size)
+        return self._repeated.get(node.name, layer), source
 
     def fan_outs(self, spiking: SpikingNetwork) -> dict[str, IntArray]:
         """Return how many weights each number meets, counted at the spikes where what is read are spikes."""
@@ -235,11 +250,11 @@ class Builder:
         before = self._nodes.get(node.inputs[0])
         if before is None or self._synapse is not None or not can_be_fused(self._populations[node.name]):
             return None
-        layer = self._linear_layer(before)
-        if layer is None or before.name in self.schedule.driven:
-            return layer
-        source = layout_of(self._shapes[before.inputs[0]], channel_axis(layer), padded=False)
-        return layer if is_read_whole(source) else None
+        found = self._linear_layer(before)
+        if found is None or before.name in self.schedule.driven:
+            return None if found is None else found[0]
+        layer, read = found
+        return layer if is_read_whole(layout_of(self._shapes[read], channel_axis(layer), padded=False)) else None
 
     def _axis(self, node: Node) -> int:
         """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""
