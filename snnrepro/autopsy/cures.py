@@ -1,4 +1,4 @@
-"""What would win back what a conversion loses: other numbers of steps, recipes and thresholds, tried one by one."""
+"""What would win back what a conversion loses: more steps or neurons, other recipes and thresholds, one by one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tried(
     worst: str | None,
     progress: Progress,
 ) -> tuple[Cure, ...]:
-    """Return what more steps, other recipes, and other thresholds of the layer that costs most would give.
+    """Return what more steps or neurons, other recipes, and other thresholds of the costliest layer would give.
 
     Parameters
     ----------
@@ -91,6 +91,7 @@ def tried(
         more = [steps for steps in STEPS_TRIED if n_steps < steps <= 4 * n_steps]
         for steps in dict.fromkeys([*more[:2], *more[-1:]]):
             made[f"{steps} steps"] = partial(converted, recipe, n_steps=steps)
+        made["2 neurons for each activation"] = partial(converted, recipe, n_steps=n_steps, neurons_per_activation=2)
     for name in _RECIPES:
         if name != recipe:
             made[f"recipe {name}"] = partial(converted, name, n_steps=n_steps)

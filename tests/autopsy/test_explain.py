@@ -246,6 +246,9 @@ def test_cures_are_tried_and_the_cheapest_that_helps_is_named(sound):
     steps = {cure.what: cure.loss.points for cure in more.cures if cure.what.endswith("steps")}
     assert list(steps) == ["3 steps", "4 steps", "8 steps"]
     assert steps["8 steps"] < more.total.points
+    (neurons,) = (cure for cure in more.cures if cure.what == "2 neurons for each activation")
+    assert neurons.loss.points < more.total.points
+    assert neurons.n_steps == 2
 
 
 def test_a_regression_has_points_and_no_margins():
