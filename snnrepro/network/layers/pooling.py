@@ -97,6 +97,10 @@ class AveragePool(_Pool):
         return counts
 
 
+_FEW = 4
+"""Numbers of an axis whose mean is taken entry by entry."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reduce(OverAxes):
     """Mean or maximum over whole axes, which stay as axes of size 1.
@@ -123,7 +127,11 @@ class Reduce(OverAxes):
 
     def __call__(self, x: FloatArray) -> FloatArray:
         axes = tuple(axis + 1 for axis in self.axes)
-        reduced: FloatArray = (
-            x.mean(axis=axes, keepdims=True) if self.kind == "mean" else x.max(axis=axes, keepdims=True)
-        )
-        return reduced
+        if self.kind == "max":
+            largest: FloatArray = x.max(axis=axes, keepdims=True)
+            return largest
+        if len(axes) == 1 and x.shape[axes[0]] <= _FEW:  # NumPy takes five times as long for it
+            parts = np.split(x, x.shape[axes[0]], axis=axes[0])
+            return sum(parts[1:], parts[0]) / np.float32(len(parts))
+        mean: FloatArray = x.mean(axis=axes, keepdims=True)
+        return mean
