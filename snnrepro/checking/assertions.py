@@ -220,7 +220,8 @@ def _cure(one: Comparison) -> str:
 
 
 _CURES = (
-    "more steps, the recipe 'tuned', more or likelier calibration images, or max_loss, which finds the fewest steps."
+    "more steps, several neurons for each activation, the recipe 'tuned', more or likelier calibration images, or "
+    "max_loss, which finds the fewest steps."
 )
 
 

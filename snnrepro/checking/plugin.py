@@ -44,6 +44,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--snn-max-loss": {"metavar": "POINTS", "type": float, "help": "points that it may lose (default: 1)"},
     "--snn-task": {"metavar": "TASK", "help": "what its scores mean, if its output does not say so"},
+    "--snn-weights": {"metavar": "WEIGHTS", "help": "float32, int16 or int8 (default: float32)"},
+    "--snn-neurons-per-activation": {
+        "metavar": "N",
+        "type": int,
+        "help": "neurons whose mean stands for an activation (default: 1)",
+    },
     "--snn-n-images": {"metavar": "N", "type": int, "help": "most images it is judged on (default: 10,000)"},
 }
 

@@ -47,6 +47,10 @@ class Settings:
         Most images that it is judged on.
     shapes, outputs, constants : Any
         What is chosen of the model, as of `snnrepro.load`.
+    weights : str
+        What weights are rounded to, as of `snnrepro.convert`.
+    neurons_per_activation : int
+        How many neurons stand for each activation.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Settings:
     shapes: Any = None
     outputs: Any = None
     constants: Any = None
+    weights: str = "float32"
+    neurons_per_activation: int = 1
 
     @property
     def budget(self) -> float:
@@ -83,6 +89,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "shapes": (dict,),
     "outputs": (list,),
     "constants": (dict,),
+    "weights": (str,),
+    "neurons_per_activation": (int,),
 }
 _PATHS = ("model", "data", "calibration")
 

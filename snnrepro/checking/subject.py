@@ -144,7 +144,16 @@ class Subject:
         settings, (x, y) = self.settings, self.images[0]
         max_loss = settings.max_loss if settings.n_steps is None else None
         given = x if y is None else (x, y)
-        return convert(self.network, settings.recipe, given, settings.n_steps, max_loss, task=settings.task)
+        return convert(
+            self.network,
+            settings.recipe,
+            given,
+            settings.n_steps,
+            max_loss,
+            task=settings.task,
+            weights=settings.weights,
+            neurons_per_activation=settings.neurons_per_activation,
+        )
 
     def _run(self) -> tuple[Run, float]:
         spiking, (_, judged) = self.spiking, self.images

@@ -109,6 +109,19 @@ def test_each_table_of_pyproject_is_a_model(run, pytester):
     result.stdout.fnmatch_lines(["*budget[[]one]*", "*budget[[]two]*", "one *", "two *"], consecutive=False)
 
 
+def test_a_model_is_checked_with_the_weights_and_neurons_that_are_said(run, pytester):
+    pytester.makepyprojecttoml(f"[tool.snnrepro.one]\n{_table(weights='int16')}")
+    pytester.makepyfile(
+        """
+        def test_of_its_own(snn_spiking, snn_run):
+            assert (snn_spiking.weights, snn_spiking.neurons_per_activation) == ("int16", 3)
+            assert snn_run.n_neurons == snn_spiking.n_neurons
+        """
+    )
+    result = run("--snn", "--snn-neurons-per-activation", "3")
+    result.assert_outcomes(passed=CHECKS + 1)
+
+
 def test_the_command_line_stands_above_the_tables(run, pytester):
     pytester.makepyprojecttoml(f"[tool.snnrepro.one]\n{_table()}")
     result = run("--snn", "--snn-n-steps", "1", "--snn-max-loss", "0")
