@@ -68,7 +68,7 @@ def evaluate_constant(
     if proto.op_type == "Constant":
         return {proto.output[0]: _constant(attributes)}
     check_known(proto)
-    rows = _for_one_row(proto.op_type, inputs, batch)
+    rows = _for_one_row(proto.op_type, inputs, attributes, batch)
     repeated = any(row is not array for row, array in zip(rows, inputs))
     if repeated and proto.op_type == "Shape" and not attributes:
         return {proto.output[0]: np.array(np.shape(cast("AnyArray", inputs[0])), np.int64)}
@@ -98,7 +98,9 @@ def _is_repeated(array: AnyArray, batch: int) -> bool:
     return batch > 1 and array.ndim > 0 and array.shape[0] == batch and array.strides[0] == 0
 
 
-def _for_one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) -> Sequence[AnyArray | None]:
+def _for_one_row(
+    op_type: str, inputs: Sequence[AnyArray | None], attributes: Mapping[str, Any], batch: int
+) -> Sequence[AnyArray | None]:
     """Return the inputs that give one row of a result as long as the batch; the inputs themselves if none is."""
     present = [array for array in inputs if array is not None]
     rank = max((array.ndim for array in present), default=0)
@@ -109,14 +111,38 @@ def _for_one_row(op_type: str, inputs: Sequence[AnyArray | None], batch: int) ->
             and all(array.ndim == rank for array in long)
             and all(array.ndim < rank or len(one_row(array, batch)) == 1 for array in present)
         )
-        if by_row:
+        if by_row or _keeps_rows(op_type, inputs, attributes, batch):
             return [None if array is None else one_row(array, batch) for array in inputs]
+        reshaped = _reshaped_row(present, batch) if op_type == "Reshape" and not attributes.get("allowzero") else None
+        if reshaped is not None:
+            return reshaped
     if op_type in ("ConstantOfShape", "Expand", "Tile") and batch > 1:
         *data, sizes = present
         first, *rest = _whole(sizes) or [0]
         if first == batch and all(array.ndim <= len(rest) or array.shape[0] == 1 for array in data):
             return [*data, np.array([1, *rest], np.int64)]
     return inputs
+
+
+def _keeps_rows(op_type: str, inputs: Sequence[AnyArray | None], attributes: Mapping[str, Any], batch: int) -> bool:
+    """Whether a node reduces each row of its first input by itself."""
+    data, *others = inputs
+    if not op_type.startswith("Reduce") or data is None or not _is_repeated(data, batch):
+        return False
+    given = attributes.get("axes", ()) if not others or others[0] is None else others[0]
+    axes = _whole(np.asarray(given, np.int64))
+    return bool(axes) and all(axis % data.ndim for axis in axes)
+
+
+def _reshaped_row(inputs: Arrays, batch: int) -> Arrays | None:
+    """Return the inputs of a Reshape for one row, where it leaves the rows apart."""
+    if not _is_repeated(inputs[0], batch):
+        return None
+    data, sizes = inputs
+    first, *rest = _whole(sizes) or [-2]
+    if first in (0, batch) or (first == -1 and math.prod(rest) == math.prod(data.shape[1:])):
+        return [one_row(data, batch), np.array([1, *rest], np.int64)]
+    return None
 
 
 def check_known(proto: onnx.NodeProto) -> None:

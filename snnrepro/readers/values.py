@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Value = Union["AnyArray", Variable, None]
 
-_ROW_BY_ROW = ("Add", "Concat", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
+_ROW_BY_ROW = ("Add", "Concat", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum", "Where")
 
 
 class Values(Dict[str, Value]):

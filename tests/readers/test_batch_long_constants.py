@@ -172,3 +172,45 @@ def test_a_constant_that_differs_from_image_to_image_is_not_taken_for_one_row():
     ]
     with pytest.raises(snnrepro.UnsupportedError, match=r"Add 'add': .*depends on how many images"):
         snnrepro.load(_model(made, constants))
+
+
+@given(st.sampled_from([0, -1, "batch"]), st.sampled_from([1, 2, 3]), st.booleans(), st.integers(1, 4))
+def test_a_weighted_mean_whose_weights_are_as_long_as_the_batch_is_read(first, groups, keepdims, n_images):
+    """As Keras 2 has it in a group normalisation: the sum of the values by that of ones, 0 where there are none."""
+    axis = {1: 3, 2: 2, 3: 2}[groups]
+    inner = {1: [3, 1, 4], 2: [3, 2, 2], 3: [3, 2, 2]}[groups]
+    row = np.full((3, 4), 0.5, np.float32)
+    nodes, constants = _filled("ConstantOfShape", row)
+    constants.update(parts=np.int64(inner), nothing=np.float32(0), ten=np.float32(10))
+    if first != "batch":
+        constants["head"] = np.int64([first])
+    nodes += [
+        helper.make_node("Concat", ["batch" if first == "batch" else "head", "parts"], ["apart"], axis=0),
+        _node("Reshape long apart weights"),
+        _node("Reshape x apart values"),
+        _node("Mul weights values weighted"),
+        _node("ReduceSum weighted sum", axes=[axis], keepdims=int(keepdims)),
+        _node("ReduceSum weights all", axes=[axis], keepdims=int(keepdims)),
+        _node("Equal all nothing none"),
+        _node("Div sum all mean"),
+        _node("Where none nothing mean chosen"),
+        _node("Mul chosen ten y"),
+    ]
+    _check(_model(nodes, constants), n_images)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [_node("Reshape long one_long row"), _node("Add x row y")],
+        [_node("Reshape long swapped turned"), _node("Add x turned y")],
+        [_node("ReduceSum long total", axes=[0], keepdims=1), _node("Add x total y")],
+        [_node("ReduceMax long total", keepdims=1), _node("ReduceSum long n", axes=[0, 1, 2]), _node("Mul x n y")],
+    ],
+    ids=["all in a row", "the batch last", "a sum over images", "a sum of all"],
+)
+def test_what_does_not_leave_the_rows_of_a_constant_apart_is_refused(nodes):
+    made, constants = _ones()
+    constants.update(one_long=np.int64([1, -1, 4]), swapped=np.int64([3, -1, 4]))
+    with pytest.raises(snnrepro.UnsupportedError):
+        snnrepro.load(_model(made + nodes, constants))
