@@ -22,6 +22,8 @@ BOUNDS = {
     ("resnet20", "balanced", 1): {4: 12.9, 8: 4.4, 16: 1.5, 32: 0.6},
     ("resnet20", "rate", 1): {4: 12.9, 8: 4.4, 16: 1.5, 32: 0.6},
     ("resnet20", "tuned", 1): {4: 7.5, 8: 2.5, 16: 0.6},
+    ("resnet20", "rate", 2): {4: 3.5, 8: 1.0, 16: 0.3},
+    ("vgg9", "balanced", 1): {4: 1.5, 8: 0.5, 16: 0.1},
 }
 TRAINED = {"resnet20": 87.44, "vgg9": 88.45}
 """Test images that the trained network answers right, in %."""
