@@ -110,20 +110,21 @@ class _Place(NamedTuple):
 
 def _places(network: Network) -> dict[str, _Place]:
     """Return where channels are in every value that shows a rectifier's, each apart, moved or averaged."""
-    axes: dict[str, int | None] = {}
     places: dict[str, _Place] = {}
     for node in network.nodes:
-        source, shape = node.inputs[0], network.shapes[node.name]
-        axis = axes.get(source)
-        if isinstance(node.layer, ReLU):
-            axes[node.name] = axis = 0
-        elif axis is not None and isinstance(node.layer, Reshape) and len(shape) == 1:
-            axes[node.name], places[node.name] = None, places[source]._replace(axis=None)
+        before, layer, shape = places.get(node.inputs[0]), node.layer, network.shapes[node.name]
+        axis = None if before is None else before.axis
+        if isinstance(layer, ReLU):
+            axis = 0
+        elif before is None or axis is None:
             continue
-        elif axis is not None and _leaves_apart(node.layer, axis, network.shapes[source], shape):
-            axes[node.name] = axis = node.layer.axes.index(axis) if isinstance(node.layer, Transpose) else axis
-        else:
+        elif isinstance(layer, Reshape) and len(shape) == 1:
+            places[node.name] = before._replace(axis=None)
             continue
+        elif not _leaves_apart(layer, axis, network.shapes[node.inputs[0]], shape):
+            continue
+        elif isinstance(layer, Transpose):
+            axis = layer.axes.index(axis)
         places[node.name] = _Place(axis, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
     return places
 
