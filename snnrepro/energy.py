@@ -4,7 +4,7 @@ Arithmetic and memory at 45 nm and 0.9 V are those of M. Horowitz, "Computing's 
 it)", ISSCC 2014, fig. 1.1.9. That a spiking network of T steps is to be held against a quantised one of
 ceil(log2(T + 1)) bits, which tells as many values apart, on like hardware and with memory traffic counted, is from Yan,
 Bai, Tang and Wong, arXiv 2409.08290 (v4, 2026), whose own model has the spiking network win at T = 5 below 5.7 % of the
-neurons firing in a step. No chip was measured.
+neurons firing in a step. With k neurons for each activation k T stands for T. No chip was measured.
 """
 
 from __future__ import annotations

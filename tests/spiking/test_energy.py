@@ -53,6 +53,18 @@ def test_it_is_the_sum_of_the_counts_times_the_constants(n_steps):
     assert found.rate == pytest.approx(spikes / (25 * n_steps))
 
 
+def test_several_neurons_for_each_activation_are_held_against_as_many_more_values():
+    """Two neurons at 4 steps tell up to 9 values apart, and fire in every step of twice as many neurons."""
+    spiking = snn.convert(TRAINED, "rate", X[:200], 4, neurons_per_activation=2)
+    run = spiking.run(X[200:])
+    found = energy(spiking, run, X[200:])
+    assert found.bits == 4
+    assert found.rate == pytest.approx(run.mean_spikes / (2 * 25 * 4))
+    one = energy(*_case(4), X[200:])
+    assert one.bits == 3
+    assert found.trained_operations == one.trained_operations
+
+
 def test_at_the_winning_rate_both_cost_the_same():
     spiking, run = _case(1)
     before = energy(spiking, run, X[200:])
