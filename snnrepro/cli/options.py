@@ -37,24 +37,24 @@ data = click.argument("data", type=PATH)
 task = click.option(
     "--task", type=click.Choice(TASKS), help="What the scores mean.  [default: what the output and the labels say]"
 )
+NOT_SAID: dict[str, Any] = {"weights": FLOAT, "neurons_per_activation": 1}
+"""How networks are made where nothing else is said."""
 _made = (
     click.option(
         "--weights",
         type=click.Choice(WEIGHTS),
-        default=FLOAT,
+        default=NOT_SAID["weights"],
         show_default=True,
         help="Rounded, all sums are exact: every simulator gives the same spikes.",
     ),
     click.option(
         "--neurons-per-activation",
         type=click.IntRange(1),
-        default=1,
+        default=NOT_SAID["neurons_per_activation"],
         show_default=True,
         help="Neurons whose mean stands for an activation: more of them need fewer steps.",
     ),
 )
-NOT_SAID = {"weights": FLOAT, "neurons_per_activation": 1}
-"""How networks are made where nothing else is said."""
 scheduler = click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Have the workers of a running Dask cluster do the work."
 )

@@ -183,9 +183,8 @@ class Calibration:
                     z[:, first : first + piece.shape[1], place] = piece[begin:end, :, own]
             return z
 
-        targets, retention = self._targets.of(node.name), neuron.retention(recipe.dt)
-        size = self._per_activation
-        fitted = constants_of(recipe, inputs, targets, self._n_steps, retention, weights, grid, size)
+        targets, size = self._targets.of(node.name), self._per_activation
+        fitted = constants_of(recipe, inputs, targets, self._n_steps, neuron, weights, grid, size)
         tray.clear()
         of_channel = (shape[0], *[1] * (len(shape) - 1))
         return fitted.population(neuron, of_channel)

@@ -41,17 +41,22 @@ def with_ensembles(schedule: Schedule, size: int) -> Schedule:
     if size == 1:
         return schedule
     network = schedule.network
-    layers = {node.name: node.layer for node in network.nodes}
-    places = _places(network)
-    takes = _taking_all(network, places)
+    rectifiers = {node.name for node in network.nodes if isinstance(node.layer, ReLU)}
+    readers, places = readers_of(network.nodes), _places(network)
+    takes = _taking_all(network, places, readers)
     nodes: list[Node] = []
     for node in network.nodes:
         if node.name in takes:
             nodes.append(replace(node, layer=_of_all(node, network, places[node.inputs[0]], size)))
             continue
-        inputs = tuple(_mean(name) if isinstance(layers.get(name), ReLU) else name for name in node.inputs)
-        node = replace(node, inputs=inputs)
-        nodes += _rectifiers(node, network, size, takes) if isinstance(node.layer, ReLU) else [node]
+        node = replace(node, inputs=tuple(_mean(name) if name in rectifiers else name for name in node.inputs))
+        if node.name not in rectifiers:
+            nodes.append(node)
+            continue
+        behind = [reader.name for reader in readers.get(node.name, ())]
+        nodes += _rectifiers(node, network.shapes[node.name], size)
+        if not behind or not takes.issuperset(behind):
+            nodes += _mean_of(node.name, network.shapes[node.name], size)
     return schedule_of(Network(network.input_name, network.input_shape, tuple(nodes), network.sources))
 
 
@@ -92,8 +97,7 @@ def neurons_reached(schedule: Schedule) -> dict[str, int]:
 
 def mean_of_each(values: AnyArray, size: int) -> AnyArray:
     """Return the mean over the neurons of each ensemble, ``(n_images, channels, ...)``."""
-    mean: AnyArray = values.reshape(len(values), -1, size, *values.shape[2:]).mean(axis=2)
-    return mean
+    return Reduce("mean", (1,))(values.reshape(len(values), -1, size, *values.shape[2:]))[:, :, 0]
 
 
 class _Place(NamedTuple):
@@ -142,9 +146,8 @@ def _leaves_apart(layer: Layer, axis: int, before: tuple[int, ...], shape: tuple
     return isinstance(layer, Transpose) or (isinstance(layer, AveragePool) and axis == 0)
 
 
-def _taking_all(network: Network, places: Mapping[str, _Place]) -> set[str]:
+def _taking_all(network: Network, places: Mapping[str, _Place], readers: Mapping[str, tuple[Node, ...]]) -> set[str]:
     """Return the nodes that read all neurons of an activation: linear layers, and what only those read behind it."""
-    readers = readers_of(network.nodes)
     takes: set[str] = set()
     for node in reversed(network.nodes):
         place, behind = places.get(node.inputs[0]), readers.get(node.name, ())
@@ -186,16 +189,16 @@ def _mean(name: str) -> str:
     return f"{name}/mean"
 
 
-def _rectifiers(node: Node, network: Network, size: int, takes: set[str]) -> list[Node]:
-    """Return the rectifiers in the place of one, and the nodes that give their mean, where it is read."""
-    name, shape = node.name, network.shapes[node.name]
+def _rectifiers(node: Node, shape: tuple[int, ...], size: int) -> list[Node]:
+    """Return the rectifiers in the place of one."""
     each = Select((tuple(np.repeat(np.arange(shape[0]), size).tolist()), *[None] * (len(shape) - 1)))
-    nodes = [Node(f"{name}/each", node.inputs, each), replace(node, inputs=(f"{name}/each",))]
-    readers = [reader.name for reader in network.nodes if name in reader.inputs]
-    if not readers or not takes.issuperset(readers):
-        nodes += [
-            Node(f"{name}/by neuron", (name,), Reshape((shape[0], size, *shape[1:]))),
-            Node(f"{name}/over neurons", (f"{name}/by neuron",), Reduce("mean", (1,))),
-            Node(_mean(name), (f"{name}/over neurons",), Reshape(shape)),
-        ]
-    return nodes
+    return [Node(f"{node.name}/each", node.inputs, each), replace(node, inputs=(f"{node.name}/each",))]
+
+
+def _mean_of(name: str, shape: tuple[int, ...], size: int) -> list[Node]:
+    """Return the nodes that give the mean of a rectifier's neurons."""
+    return [
+        Node(f"{name}/by neuron", (name,), Reshape((shape[0], size, *shape[1:]))),
+        Node(f"{name}/over neurons", (f"{name}/by neuron",), Reduce("mean", (1,))),
+        Node(_mean(name), (f"{name}/over neurons",), Reshape(shape)),
+    ]

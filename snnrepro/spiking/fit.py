@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 import numpy as np
@@ -10,9 +11,11 @@ from numba import prange
 from snnrepro.compiling import kernel
 from snnrepro.simd import add, fma, load, select_ge, splat, store, sub
 from snnrepro.spiking.neurons import ChannelConstants
+from snnrepro.spiking.step import population_state
 
 if TYPE_CHECKING:
     from snnrepro.arrays import AnyArray, FloatArray
+    from snnrepro.spiking.neurons import IF
     from snnrepro.spiking.recipes import Recipe
 
 COARSE = 512
@@ -54,7 +57,7 @@ def constants_of(
     inputs: Callable[[int, int], FloatArray],
     targets: FloatArray,
     n_steps: int,
-    retention: float,
+    neuron: IF,
     weights: AnyArray,
     grid: Grid = FINE,
     per_activation: int = 1,
@@ -69,10 +72,12 @@ def constants_of(
         How they are chosen.
     inputs : callable
         Returns those of the channels from one to before another, as of `fit_channels`.
-    targets, retention, weights : numpy.ndarray, float, numpy.ndarray
+    targets, weights : numpy.ndarray
         As of `fit_channels`.
     n_steps : int
         How many steps there are.
+    neuron : IF
+        The model of the neurons.
     grid : Grid
         What is tried, where constants are fitted.
     per_activation : int
@@ -80,21 +85,26 @@ def constants_of(
     """
     targets = targets[::per_activation]
     channels, n_samples = targets.shape
+    retention = neuron.retention(recipe.dt)
     if recipe.threshold == "fitted":
         # A channel that is never active here must not fire at the first small input elsewhere.
         largest = np.maximum(targets.max(axis=1), max(0.05 * float(targets.max()), 1e-6)).astype(np.float32)
         parts = []
+
+        def fitted(z: FloatArray, wanted: FloatArray, most: FloatArray) -> ChannelConstants:
+            fit = partial(fit_channels, z, largest=most, retention=retention, weights=weights, grid=grid)
+            return _in_turn(fit, partial(_mean_output, z, neuron, recipe.dt, weights), wanted, per_activation)
+
         if recipe.per_channel:
             size = max(1, min(_CHANNELS, _NUMBERS // (n_steps * n_samples)))
             for first in range(0, channels, size):
                 some = slice(first, min(first + size, channels))
                 z = inputs(per_activation * some.start, per_activation * some.stop)[::per_activation]
-                parts.append(_fit_ensembles(z, targets[some], largest[some], retention, weights, grid, per_activation))
+                parts.append(fitted(z, targets[some], largest[some]))
         else:  # one channel with the samples of all, as many as there is room for
             size = max(1, min(channels, _NUMBERS // (n_steps * n_samples)))
             z = inputs(0, per_activation * size)[::per_activation].transpose(1, 0, 2).reshape(1, n_steps, -1)
-            flat, most = targets[:size].reshape(1, -1), largest.max(keepdims=True)
-            parts.append(_fit_ensembles(z, flat, most, retention, weights, grid, per_activation))
+            parts.append(fitted(z, targets[:size].reshape(1, -1), largest.max(keepdims=True)))
         constants = ChannelConstants(*map(np.concatenate, zip(*parts)))
     else:
         percentile = 100.0 if recipe.threshold == "max" else recipe.percentile
@@ -108,41 +118,35 @@ def constants_of(
     )
 
 
-def _fit_ensembles(
-    inputs: FloatArray,
+def _in_turn(
+    fit: Callable[[FloatArray], ChannelConstants],
+    mean_output: Callable[[ChannelConstants], FloatArray],
     targets: FloatArray,
-    largest: FloatArray,
-    retention: float,
-    weights: AnyArray,
-    grid: Grid,
     size: int,
 ) -> ChannelConstants:
     """Return the constants of several neurons for each channel, ``(n_channels, size)``, whose mean meets the targets.
 
-    Each in turn is fitted to what the others leave; with one it is `fit_channels`, whose parameters these are.
+    Each in turn is fitted to what the others leave.
     """
-    share = (weights / weights.sum()).astype(np.float32)
     outputs = [targets] * size
     fitted: dict[int, ChannelConstants] = {}
     for turn in range(_TURNS * size if size > 1 else 1):
         own = turn % size
         others = sum((output for place, output in enumerate(outputs) if place != own), np.zeros_like(targets))
-        wanted = np.ascontiguousarray(size * targets - others)
-        fitted[own] = fit_channels(inputs, wanted, largest, retention, weights, grid)
+        fitted[own] = fit(np.ascontiguousarray(size * targets - others))
         if size > 1:
-            outputs[own] = _mean_outputs(inputs, fitted[own], retention, share)
+            outputs[own] = mean_output(fitted[own])
     return ChannelConstants(*(np.stack(parts, axis=1) for parts in zip(*(fitted[own] for own in range(size)))))
 
 
-def _mean_outputs(inputs: FloatArray, constants: ChannelConstants, retention: float, share: FloatArray) -> FloatArray:
-    """Return what each channel's neurons give for the inputs of `fit_channels`, ``(n_channels, n_samples)``."""
-    amplitude, threshold, subtracted, potential, bias = (part[:, np.newaxis] for part in constants)
+def _mean_output(
+    inputs: FloatArray, neuron: IF, dt: float, weights: AnyArray, constants: ChannelConstants
+) -> FloatArray:
+    """Return what each channel's neurons average for the inputs of `fit_channels`, ``(n_channels, n_samples)``."""
+    state = population_state(constants.population(neuron, (len(inputs), 1)), dt, (len(inputs), inputs.shape[2]))
     total: FloatArray = np.zeros((len(inputs), inputs.shape[2]), np.float32)
-    for step, weight in enumerate(share):
-        potential = np.float32(retention) * potential + inputs[:, step] + bias
-        fires = potential >= threshold
-        total += weight * amplitude * fires
-        potential = potential - subtracted * fires
+    for step, share in enumerate((weights / weights.sum()).astype(np.float32)):
+        total += share * state.step(inputs[:, step])
     return total
 
 

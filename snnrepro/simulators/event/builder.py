@@ -146,19 +146,22 @@ class Builder:
 
     def _linear_layer(self, node: Node) -> tuple[LinearLayer, str] | None:
         """Return a linear layer, and what it reads: the node's, or one whose channels it gives several times."""
-        size, before = repeats(node.layer), self._nodes.get(node.inputs[0])
-        if size > 1 and before is not None:
-            layer, source = linear_layer(before.layer), before.inputs[0]
-            if isinstance(layer, Dense) and len(self._shapes[node.name]) > 1:
-                return None  # what is repeated are no outputs of it
-        else:
-            layer, source = linear_layer(node.layer), node.inputs[0]
-        many = self._largest is not None and isinstance(layer, Dense) and size * layer.weights.size > self._largest
-        if layer is None or many or (size > 1 and len(self.schedule.readers[node.inputs[0]]) > 1):
+        size = repeats(node.layer)
+        inner = node if size == 1 else self._nodes.get(node.inputs[0])
+        layer = None if inner is None else linear_layer(inner.layer)
+        if inner is None or layer is None:
             return None
-        if size > 1 and node.name not in self._repeated:
+        if isinstance(layer, Dense) and self._largest is not None and size * layer.weights.size > self._largest:
+            return None
+        if size == 1:
+            return layer, inner.inputs[0]
+        if len(self.schedule.readers[inner.name]) > 1:
+            return None
+        if isinstance(layer, Dense) and len(self._shapes[inner.name]) > 1:
+            return None  # what is repeated are no outputs of it
+        if node.name not in self._repeated:
             self._repeated[node.name] = repeated(layer, size)
-        return self._repeated.get(node.name, layer), source
+        return self._repeated[node.name], inner.inputs[0]
 
     def fan_outs(self, spiking: SpikingNetwork) -> dict[str, IntArray]:
         """Return how many weights each number meets, counted at the spikes where what is read are spikes."""
@@ -251,10 +254,11 @@ class Builder:
         if before is None or self._synapse is not None or not can_be_fused(self._populations[node.name]):
             return None
         found = self._linear_layer(before)
-        if found is None or before.name in self.schedule.driven:
-            return None if found is None else found[0]
+        if found is None:
+            return None
         layer, read = found
-        return layer if is_read_whole(layout_of(self._shapes[read], channel_axis(layer), padded=False)) else None
+        is_whole = is_read_whole(layout_of(self._shapes[read], channel_axis(layer), padded=False))
+        return layer if is_whole or before.name in self.schedule.driven else None
 
     def _axis(self, node: Node) -> int:
         """Return which axis counts the channels of a population: as what it reads has it, or what reads it."""
